@@ -1,0 +1,157 @@
+// Package function holds what was deployed: functions, their immutable
+// versions and aliases, and the limits each version runs under. The model
+// and its names are Lambda's.
+package function
+
+import (
+	"time"
+
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+// Runtime is the Runtime field of a function's configuration.
+type Runtime string
+
+// The runtimes that a WebAssembly module may be deployed under. The second
+// is for clients that know AWS's names only.
+const (
+	Wasm         Runtime = "wasm"
+	ProvidedAL23 Runtime = "provided.al2023"
+)
+
+// Model is how a module is driven.
+type Model string
+
+// The execution models: a reactor is initialised once and called through
+// its export handle; a command runs _start anew for each call.
+const (
+	Reactor Model = "reactor"
+	Command Model = "command"
+)
+
+// TenantIsolationMode is Lambda's TenancyConfig.TenantIsolationMode.
+type TenantIsolationMode string
+
+// PerTenant demands a tenant id with every call and gives each its own
+// execution environments. The empty mode takes no tenant id.
+const PerTenant TenantIsolationMode = "PER_TENANT"
+
+// State is a version's life state, as in Lambda.
+type State string
+
+// The states of a version.
+const (
+	Pending  State = "Pending"
+	Active   State = "Active"
+	Inactive State = "Inactive"
+	Failed   State = "Failed"
+)
+
+// UpdateStatus is the state of the last change, as in Lambda.
+type UpdateStatus string
+
+// The states of a change.
+const (
+	UpdateSuccessful UpdateStatus = "Successful"
+	UpdateFailed     UpdateStatus = "Failed"
+	UpdateInProgress UpdateStatus = "InProgress"
+)
+
+// Digest is the SHA-256 of content, in lower-case hex.
+type Digest string
+
+// Limits bound one call of a version.
+type Limits struct {
+	// MemoryMB is the most linear memory and /tmp together, in MiB.
+	MemoryMB int `json:"memoryMB"`
+	// Timeout is the longest run of one call.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Version is one version of a function, published or $LATEST. A published
+// version never changes but for its State.
+type Version struct {
+	Number      string            `json:"number"`
+	Description string            `json:"description,omitempty"`
+	Runtime     Runtime           `json:"runtime"`
+	Handler     string            `json:"handler,omitempty"`
+	Role        string            `json:"role"`
+	Limits      Limits            `json:"limits"`
+	Environment map[string]string `json:"environment,omitempty"`
+	// Package is the digest of what was uploaded, and PackageSize its bytes.
+	Package     Digest `json:"package"`
+	PackageSize int64  `json:"packageSize"`
+	// Artifact is the digest of what a worker loads; empty until it is built.
+	Artifact Digest `json:"artifact,omitempty"`
+	Model    Model  `json:"model,omitempty"`
+
+	State            State        `json:"state"`
+	StateReason      string       `json:"stateReason,omitempty"`
+	StateReasonCode  string       `json:"stateReasonCode,omitempty"`
+	UpdateStatus     UpdateStatus `json:"updateStatus"`
+	UpdateReason     string       `json:"updateReason,omitempty"`
+	UpdateReasonCode string       `json:"updateReasonCode,omitempty"`
+	LastModified     time.Time    `json:"lastModified"`
+	RevisionID       string       `json:"revisionId"`
+}
+
+// Function is one function of an account.
+type Function struct {
+	UID       tenant.UID          `json:"uid"`
+	Account   tenant.AccountID    `json:"account"`
+	Name      Name                `json:"name"`
+	Tenancy   TenantIsolationMode `json:"tenancy,omitempty"`
+	Latest    Version             `json:"latest"`
+	NextVer   int                 `json:"nextVersion"`
+	Reserved  *int                `json:"reservedConcurrency,omitempty"`
+	Tags      map[string]string   `json:"tags,omitempty"`
+	CreatedAt time.Time           `json:"createdAt"`
+}
+
+// Alias is a name for a version, with an optional second version that gets
+// a share of the calls.
+type Alias struct {
+	Name        string             `json:"name"`
+	Description string             `json:"description,omitempty"`
+	Version     string             `json:"version"`
+	Weights     map[string]float64 `json:"weights,omitempty"`
+	RevisionID  string             `json:"revisionId"`
+}
+
+// EventConfig is the configuration of asynchronous calls of one qualifier,
+// as in Lambda's event-invoke-config. Nil fields mean the default.
+type EventConfig struct {
+	Qualifier          string    `json:"qualifier"`
+	MaximumRetries     *int      `json:"maximumRetries,omitempty"`
+	MaximumEventAgeSec *int      `json:"maximumEventAgeSec,omitempty"`
+	OnSuccess          string    `json:"onSuccess,omitempty"`
+	OnFailure          string    `json:"onFailure,omitempty"`
+	LastModified       time.Time `json:"lastModified"`
+}
+
+// Target is one runnable version, resolved and immutable: what the request
+// path needs of a function, without a look into the store.
+type Target struct {
+	Account     tenant.AccountID
+	AccountUID  tenant.UID
+	AccountSlug tenant.Slug
+	FunctionUID tenant.UID
+	Name        Name
+	Tenancy     TenantIsolationMode
+	// Version is the number that will run; Qualifier is what the caller asked for.
+	Version   string
+	Qualifier string
+	Revision  string
+	Artifact  Digest
+	Model     Model
+	Runtime   Runtime
+	Role      string
+	Limits    Limits
+	// Environment is the declared environment as KEY=VALUE, with the Lambda
+	// variables that are equal for each call of the version.
+	Environment []string
+	// Reserved is the function's reserved concurrency; negative if none.
+	Reserved int
+	// ARN is the qualified name of the function version.
+	ARN string
+}
