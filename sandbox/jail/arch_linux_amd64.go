@@ -1,0 +1,11 @@
+package jail
+
+import "golang.org/x/sys/unix"
+
+const (
+	auditArch = unix.AUDIT_ARCH_X86_64
+	hasX32    = true
+)
+
+// archCalls are harmless calls that exist on this architecture only.
+func archCalls() []rule { return plain(unix.SYS_POLL) }

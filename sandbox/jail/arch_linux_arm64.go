@@ -1,0 +1,11 @@
+package jail
+
+import "golang.org/x/sys/unix"
+
+const (
+	auditArch = unix.AUDIT_ARCH_AARCH64
+	hasX32    = false
+)
+
+// archCalls are harmless calls that exist on this architecture only.
+func archCalls() []rule { return nil }

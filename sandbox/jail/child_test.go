@@ -1,0 +1,180 @@
+//go:build linux
+
+package jail
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/sandbox/jail/jailtest"
+)
+
+// stage is how far a child goes before it makes its attempt.
+type stage string
+
+const (
+	free   stage = "free"   // no namespaces, no filter: the control
+	inside stage = "inside" // after Enter
+	locked stage = "locked" // after Enter and LockDown
+)
+
+func TestMain(m *testing.M) {
+	// Children inherit the cap that Enter demands.
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &now); err != nil {
+		panic(err)
+	}
+	now.Cur = min(now.Max, testMemoryCap)
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &now); err != nil {
+		panic(err)
+	}
+	jailtest.Main(m, map[string]jailtest.Child{"attempt": runAttempt})
+}
+
+const testMemoryCap = 8 << 30
+
+func testProfile(name string) Profile {
+	if name == Compile().Name() {
+		return Compile()
+	}
+	return Worker()
+}
+
+// outcome is what a child tells about itself over its socket.
+type outcome struct {
+	Report  Report
+	Error   string // of Enter or LockDown
+	Reached bool   // the attempt was about to be made
+	Done    bool   // the attempt came back
+	Errno   syscall.Errno
+	Found   []string // what an inventory attempt found
+}
+
+// runAttempt is the child: Enter and LockDown as far as the stage says, then
+// the attempt. It reports over its socket, once before and once after.
+func runAttempt(args []string) int {
+	where, profile, name := stage(args[0]), testProfile(args[1]), args[2]
+	env, err := openBefore()
+	if err != nil {
+		return tell(outcome{Error: err.Error()})
+	}
+	var o outcome
+	if where != free {
+		if o.Report, err = Enter(profile); err != nil {
+			return tell(outcome{Error: err.Error()})
+		}
+	}
+	if where == locked {
+		if err := LockDown(profile); err != nil {
+			return tell(outcome{Error: err.Error()})
+		}
+	}
+	o.Reached = true
+	tell(o)
+	o.Errno, o.Found = attempts[name](env)
+	o.Done = true
+	return tell(o)
+}
+
+func tell(o outcome) int {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return 1
+	}
+	if _, err := unix.Write(Socket, append(b, '\n')); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// before is what a worker opens before Enter.
+type before struct {
+	pagemap, uffd int
+	pid           int
+}
+
+func openBefore() (before, error) {
+	pagemap, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return before{}, fmt.Errorf("pagemap: %w", err)
+	}
+	const userModeOnly = 1
+	uffd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|userModeOnly, 0, 0)
+	if errno != 0 {
+		return before{}, fmt.Errorf("userfaultfd: %w", errno)
+	}
+	return before{pagemap: pagemap, uffd: int(uffd), pid: os.Getpid()}, nil
+}
+
+// child runs one attempt and gives what it told and how it ended.
+type child struct {
+	outcome
+	state  *os.ProcessState
+	stderr string
+}
+
+func (c child) killedBy(s syscall.Signal) bool {
+	ws := c.state.Sys().(syscall.WaitStatus)
+	return ws.Signaled() && ws.Signal() == s
+}
+
+func start(t *testing.T, where stage, profile, name string) child {
+	t.Helper()
+	ours, theirs := socketPair(t)
+	defer ours.Close()
+	cmd := exec.Command("/proc/self/exe", "attempt", string(where), profile, name)
+	cmd.Env = []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
+	cmd.ExtraFiles = []*os.File{theirs}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if where != free {
+		cmd.SysProcAttr = SysProcAttr(testIdentity())
+	}
+	// The death signal comes when the starting thread ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start: %v. %s", err, Remedy(err, hostSetting))
+	}
+	theirs.Close()
+	var c child
+	decoder := json.NewDecoder(ours)
+	for decoder.Decode(&c.outcome) == nil {
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	c.state, c.stderr = cmd.ProcessState, stderr.String()
+	if c.Error != "" {
+		t.Fatalf("the child could not get ready: %s", c.Error)
+	}
+	return c
+}
+
+// testIdentity is a host id that nobody else uses, or one's own.
+func testIdentity() Identity {
+	if os.Getuid() == 0 {
+		return Identity{UID: 299999, GID: 299999, Foreign: true}
+	}
+	return Identity{UID: os.Getuid(), GID: os.Getgid()}
+}
+
+func socketPair(t *testing.T) (ours, theirs *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+}
