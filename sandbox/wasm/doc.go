@@ -1,0 +1,53 @@
+// Package wasm runs tenants' WebAssembly modules, each call in a fresh state.
+//
+// It is used in two places, both jailed processes: the one-shot compile
+// process calls [Build], which turns a module into an [Artifact] (the module
+// as it will be loaded, its native code and its memory image), and a worker
+// calls [Engine.LoadFD] and [Guest.Run]. It does no communication of its own.
+//
+// # Shapes of module
+//
+// A reactor exports handle ()->i32, and usually _initialize ()->(). It is
+// initialised once, when it is built; the state after that is its image. Each
+// call starts from the image, runs handle, and is undone. Zero is success.
+//
+// A command exports _start ()->(). Each call runs the whole program from its
+// state after instantiation. Returning, or proc_exit(0), is success.
+//
+// # What a guest can import
+//
+//   - wasi_snapshot_preview1: see package wasi.
+//   - carrel_v1.version ()->i32: 1.
+//   - carrel_v1.context (ptr, len)->i32: what differs from call to call, as a
+//     JSON object. The answer is its length in bytes. It was copied to ptr only
+//     if len is at least that; -1 means that ptr and len do not lie in memory.
+//
+// A reactor may export carrel_scratch ()->i32, the address of 64 bytes that
+// stay its own for ever, and carrel_restored (ptr, len)->(): then each call
+// begins by writing 32 fresh random bytes to the scratch space and calling
+// carrel_restored with their address and length, so that generators kept in
+// the guest do not repeat. carrel_scratch is called once, after initialisation.
+//
+// # What an image may depend on
+//
+// While an image is made the host gives fixed answers: the clock stands at
+// 2020-01-01T00:00:00Z (a sleep takes no time and moves it by what was asked
+// for), random bytes are the stream of the zero seed, the environment is the
+// declared one, there is no event and the context is the empty object.
+//
+// # How a call is undone
+//
+// Memory is reserved up to its limit and backed by the image. Pages written
+// for the first time are found by the kernel (userfaultfd's asynchronous write
+// protection and PAGEMAP_SCAN); they stay writable from then on, and after
+// each call all of them are compared with the image and copied back where they
+// differ. Where the kernel lacks this every page is compared. Globals are set
+// back by the instrumented module's own carrel.restore. Grown memory shrinks
+// back. What cannot be set back (tables, dropped segments) marks the instance
+// as tainted, and it is thrown away for a new one on the same memory.
+//
+// # What a call costs
+//
+// Fuel counts the instructions of a run (package wasm says how) and host calls
+// (package wasi says how much). Equal input gives equal fuel.
+package wasm
