@@ -143,12 +143,12 @@ func noNewPrivileges() error {
 // Rights that landlock can take away, by the ABI version that brought them
 // (linux/landlock.h).
 const (
-	landlockFS1       = 1<<13 - 1
-	landlockRefer     = 1 << 13 // ABI 2
-	landlockTruncate  = 1 << 14 // ABI 3
-	landlockNetwork   = 1<<2 - 1
-	landlockDevice    = 1 << 15 // ABI 5
-	landlockAbstract  = 1 << 0  // ABI 6, scope
+	landlockFS1      = 1<<13 - 1
+	landlockRefer    = 1 << 13 // ABI 2
+	landlockTruncate = 1 << 14 // ABI 3
+	landlockNetwork  = 1<<2 - 1
+	landlockDevice   = 1 << 15 // ABI 5
+	landlockAbstract = 1 << 0  // ABI 6, scope
 )
 
 // enterLandlock refuses every right on files and TCP ports that this kernel
