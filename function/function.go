@@ -64,6 +64,8 @@ type Digest string
 type Limits struct {
 	// MemoryMB is the most linear memory and /tmp together, in MiB.
 	MemoryMB int `json:"memoryMB"`
+	// Fuel bounds the executed instructions of one call; zero is no bound.
+	Fuel uint64 `json:"fuel,omitempty"`
 	// Timeout is the longest run of one call.
 	Timeout time.Duration `json:"timeout"`
 }

@@ -1,0 +1,108 @@
+// Package invoke is the pipeline that every call takes, whatever door it
+// came through: authorise, admit, run, record.
+package invoke
+
+import (
+	"context"
+	"time"
+
+	"github.com/carrel-dev/carrel/admit"
+	"github.com/carrel-dev/carrel/audit"
+	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/meter"
+	"github.com/carrel-dev/carrel/sandbox"
+)
+
+// Queue takes asynchronous calls.
+type Queue interface {
+	// Enqueue returns once the event would survive the death of the node.
+	Enqueue(context.Context, iam.Grant) error
+}
+
+// Logs keeps what functions print.
+type Logs interface {
+	// Append takes a call's log; it does not wait for the disk.
+	Append(*call.Call, *call.Outcome)
+}
+
+// Counter counts outcomes for the operator's metrics.
+type Counter interface {
+	Count(*call.Call, *call.Outcome)
+}
+
+// Pipeline is the one flow. All fields are required.
+type Pipeline struct {
+	Authority *iam.Authority
+	Admission *admit.Controller
+	Sandbox   sandbox.Driver
+	Audit     *audit.Log
+	Ledger    *meter.Ledger
+	Logs      Logs
+	Counter   Counter
+	Queue     Queue
+	Now       func() time.Time
+}
+
+// tailBytes is how much of a call's log X-Amz-Log-Result carries, as in Lambda.
+const tailBytes = 4 << 10
+
+// Invoke takes a call to its outcome. It never returns nil.
+func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
+	grant, err := p.Authority.AuthoriseCall(c)
+	if err != nil {
+		return p.refuse(ctx, c, err)
+	}
+	if c.DryRun {
+		return &call.Outcome{Ended: p.Now()}
+	}
+	ticket, err := p.Admission.Admit(ctx, grant)
+	if err != nil {
+		return p.refuse(ctx, c, err)
+	}
+	defer ticket.Release()
+
+	decision := p.Audit.Allowed(ticket.Grant())
+	return p.Sandbox.Run(ctx, sandbox.Job{Ticket: ticket, Decision: decision, Recorder: p})
+}
+
+// Enqueue authorises a call now and has it run later; it is authorised again
+// then. Errors: those of iam and of the queue's bound.
+func (p *Pipeline) Enqueue(ctx context.Context, c *call.Call) error {
+	grant, err := p.Authority.AuthoriseCall(c)
+	if err == nil {
+		err = p.Queue.Enqueue(ctx, grant)
+	}
+	if err != nil {
+		p.refuse(ctx, c, err)
+	}
+	return err
+}
+
+// Record implements sandbox.Recorder: usage onto the journal, the log into
+// the log store, a count into the metrics.
+func (p *Pipeline) Record(t admit.Ticket, o *call.Outcome) uint64 {
+	c := t.Call()
+	seq := p.Ledger.Record(c, o)
+	p.Logs.Append(c, o)
+	p.Counter.Count(c, o)
+	if !c.LogTail {
+		o.Log = nil
+	} else if len(o.Log) > tailBytes {
+		o.Log = o.Log[len(o.Log)-tailBytes:]
+	}
+	return seq
+}
+
+func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Outcome {
+	o := &call.Outcome{Result: call.Refused, Err: err, Ended: p.Now()}
+	if fault.Is(err, fault.Throttled) {
+		o.Result = call.Throttled
+	}
+	p.Audit.Refuse(ctx, iam.Request{
+		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.ARN, Owner: c.Owner,
+	}, c.RequestID, err)
+	p.Counter.Count(c, o)
+	return o
+}
