@@ -12,6 +12,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/meter"
+	"github.com/carrel-dev/carrel/observe/logs"
 	"github.com/carrel-dev/carrel/sandbox"
 )
 
@@ -87,10 +88,10 @@ func (p *Pipeline) Record(t admit.Ticket, o *call.Outcome) uint64 {
 	seq := p.Ledger.Record(c, o)
 	p.Logs.Append(c, o)
 	p.Counter.Count(c, o)
-	if !c.LogTail {
+	if c.LogTail {
+		o.Log = logs.Tail(c, o, tailBytes)
+	} else {
 		o.Log = nil
-	} else if len(o.Log) > tailBytes {
-		o.Log = o.Log[len(o.Log)-tailBytes:]
 	}
 	return seq
 }
