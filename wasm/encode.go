@@ -40,6 +40,22 @@ func (m *Module) sizeHint() int {
 	return n
 }
 
+// sizeOf gives the number of bytes of the module's large parts: bodies, data
+// and custom sections, which are taken over from its source.
+func (m *Module) sizeOf() int {
+	n := len(header)
+	for i := range m.Codes {
+		n += len(m.Codes[i].Body)
+	}
+	for i := range m.Data {
+		n += len(m.Data[i].Bytes)
+	}
+	for i := range m.Customs {
+		n += len(m.Customs[i].Data)
+	}
+	return n
+}
+
 type encoder struct {
 	m   *Module
 	out []byte

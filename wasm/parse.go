@@ -149,13 +149,22 @@ func (m *Module) parseSection(id byte, r *reader) bool {
 	return true
 }
 
-// vector parses a counted list of items of at least size bytes each.
+// maxItems is the greatest length of a list that Parse accepts: the greatest
+// of those in the WebAssembly JavaScript interface, "Limits", that matter here.
+const maxItems = 1_000_000
+
+// vector parses a counted list of items of at least size bytes each. Room is
+// made for items as they are found, because one can take 40 times its bytes.
 func vector[T any](r *reader, size int, item func(*reader) T) []T {
 	n := r.count(size)
+	if n > maxItems {
+		r.fail("a list of %d items, more than %d", n, maxItems)
+		return nil
+	}
 	if n == 0 {
 		return nil
 	}
-	list := make([]T, 0, n)
+	list := make([]T, 0, min(n, 4096))
 	for ; n > 0 && r.err == nil; n-- {
 		list = append(list, item(r))
 	}

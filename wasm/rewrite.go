@@ -1,0 +1,242 @@
+package wasm
+
+import "github.com/carrel-dev/carrel/fault"
+
+// edit is a place in a body where something is put in, or put instead of an
+// index. Edits are found in one walk over the body, because what a function
+// entry or a loop head costs is known only at its end.
+type edit struct {
+	pos  int
+	kind editKind
+	// cut is how many bytes of the original are left out.
+	cut uint8
+	// arg is a region, an index, or a shift, as the kind wants it.
+	arg int32
+}
+
+type editKind uint8
+
+const (
+	editRegion  editKind = iota // charge the cost of region arg
+	editIndex                   // the function index arg
+	editBulk                    // charge the operand shifted right by arg
+	editPages                   // charge the operand of memory.grow
+	editTaint                   // set the taint bits arg
+	editDropped                 // set the global arg
+)
+
+// rewriter rewrites bodies, one after the other.
+type rewriter struct {
+	*instrumenter
+	body  body
+	in    instr
+	edits []edit
+	// costs are those of the regions of the function; open holds, for every
+	// open block, the region around it.
+	costs []int64
+	open  []int32
+	// bulk tells whether the function needs a local for a length.
+	bulk bool
+	out  []byte
+	// spare and count are the indexes of the added locals: the fuel that is
+	// left, and a length.
+	spare, count uint32
+}
+
+// rewriteBodies rewrites all function bodies.
+func (b *instrumenter) rewriteBodies() error {
+	m := b.source
+	total := 0
+	for i := range m.Codes {
+		total += len(m.Codes[i].Body)
+	}
+	r := &rewriter{instrumenter: b, out: make([]byte, 0, total+total/2+64*len(m.Codes))}
+	codes := make([]Code, len(m.Codes))
+	for i := range m.Codes {
+		code := &m.Codes[i]
+		locals := len(m.Types[m.Functions[i]].Params)
+		for _, g := range code.Locals {
+			locals += int(g.Count)
+		}
+		if locals > MaxLocals {
+			return fault.New("wasm.Instrument", fault.TooLarge, "function %d has %d local variables, and %d is the limit.", uint32(i)+b.imported, locals, MaxLocals)
+		}
+		r.spare, r.count = uint32(locals), uint32(locals)+1
+		if err := r.find(code.Body); err != nil {
+			return refusal("wasm.Instrument", err)
+		}
+		start := len(r.out)
+		r.emit(code.Body)
+		codes[i] = Code{Locals: r.locals(code.Locals), Body: r.out[start:len(r.out):len(r.out)]}
+	}
+	b.Module.Codes = codes
+	return nil
+}
+
+func (r *rewriter) locals(locals []LocalGroup) []LocalGroup {
+	if !r.Fuel {
+		return locals
+	}
+	locals = append(locals[:len(locals):len(locals)], LocalGroup{Count: 1, Type: I64})
+	if r.bulk {
+		locals = append(locals, LocalGroup{Count: 1, Type: I32})
+	}
+	return locals
+}
+
+// find walks over a body and notes the edits and the costs of its regions.
+func (r *rewriter) find(code []byte) error {
+	r.body = body{b: code}
+	r.edits = append(r.edits[:0], edit{kind: editRegion})
+	r.costs = append(r.costs[:0], 1)
+	r.open = append(r.open[:0], 0)
+	r.bulk = false
+	region := int32(0)
+	for len(r.open) > 0 {
+		start := r.body.pos
+		if err := r.body.next(&r.in); err != nil {
+			return err
+		}
+		switch r.in.op {
+		case opElse:
+		case opEnd:
+			region = r.open[len(r.open)-1]
+			r.open = r.open[:len(r.open)-1]
+		case opIf:
+			r.costs[region]++
+			r.open = append(r.open, region)
+		case opBlock:
+			r.open = append(r.open, region)
+		case opLoop:
+			r.open = append(r.open, region)
+			region = int32(len(r.costs))
+			r.costs = append(r.costs, 0)
+			r.edits = append(r.edits, edit{pos: r.body.pos, kind: editRegion, arg: region})
+		default:
+			r.costs[region]++
+			r.note(start)
+		}
+	}
+	return nil
+}
+
+// note notes the edits for an instruction that opens or closes no block.
+func (r *rewriter) note(start int) {
+	add := func(kind editKind, arg int32) {
+		r.edits = append(r.edits, edit{pos: start, kind: kind, arg: arg})
+	}
+	switch r.in.op {
+	case opCall, opRefFunc:
+		if f := r.moved(r.in.a); f != r.in.a {
+			// One byte of opcode, then the index: the whole rest of the instruction.
+			r.edits = append(r.edits, edit{pos: start + 1, kind: editIndex, cut: uint8(r.body.pos - start - 1), arg: int32(f)})
+		}
+	case opGlobalSet:
+		r.written[r.in.a] = true
+	case opMemoryGrow:
+		r.charge(start, editPages, 0)
+	case opMemoryFill, opMemoryCopy, opMemoryInit:
+		r.charge(start, editBulk, 6)
+	case opTableSet, opElemDrop:
+		add(editTaint, TaintTable)
+	case opTableGrow, opTableFill, opTableCopy, opTableInit:
+		add(editTaint, TaintTable)
+		r.charge(start, editBulk, 3)
+	case opDataDrop:
+		add(editTaint, TaintData)
+		add(editDropped, int32(r.droppedGlobal(r.in.a)))
+	}
+}
+
+func (r *rewriter) charge(start int, kind editKind, shift int32) {
+	if r.Fuel {
+		r.bulk = true
+		r.edits = append(r.edits, edit{pos: start, kind: kind, arg: shift})
+	}
+}
+
+// emit writes the body with its edits to out.
+func (r *rewriter) emit(code []byte) {
+	done := 0
+	for i := range r.edits {
+		e := &r.edits[i]
+		r.out = append(r.out, code[done:e.pos]...)
+		done = e.pos + int(e.cut)
+		switch e.kind {
+		case editRegion:
+			if r.Fuel {
+				r.emitRegion(max(r.costs[e.arg], 1))
+			}
+		case editIndex:
+			r.out = appendU32(r.out, uint32(e.arg))
+		case editBulk:
+			r.emitBulk(e.arg)
+		case editPages:
+			r.emitPages()
+		case editTaint:
+			r.index(opGlobalGet, r.taint)
+			r.out = append(r.out, opI32Const, byte(e.arg), opI32Or)
+			r.index(opGlobalSet, r.taint)
+		case editDropped:
+			r.out = append(r.out, opI32Const, 1)
+			r.index(opGlobalSet, uint32(e.arg))
+		}
+	}
+	r.out = append(r.out, code[done:]...)
+}
+
+// Opcodes that only added code uses.
+const (
+	opI32Const   = 0x41
+	opI64Const   = 0x42
+	opI32LtU     = 0x49
+	opI64LtS     = 0x53
+	opI32Or      = 0x72
+	opI64Sub     = 0x7d
+	opI64Shl     = 0x86
+	opI64ShrU    = 0x88
+	opI64ExtendU = 0xad
+)
+
+func (r *rewriter) index(op byte, index uint32) { r.out = appendU32(append(r.out, op), index) }
+
+// emitRegion charges a constant.
+func (r *rewriter) emitRegion(cost int64) {
+	r.index(opGlobalGet, r.fuel)
+	r.out = appendS64(append(r.out, opI64Const), cost)
+	r.emitSubtract()
+}
+
+// emitSubtract takes the charge from the fuel, both on the stack, and yields
+// if that leaves less than nothing. The local saves reading the global again.
+func (r *rewriter) emitSubtract() {
+	r.out = append(r.out, opI64Sub)
+	r.index(opLocalTee, r.spare)
+	r.index(opGlobalSet, r.fuel)
+	r.index(opLocalGet, r.spare)
+	r.out = append(r.out, opI64Const, 0, opI64LtS, opIf, blockEmpty&0x7f)
+	r.index(opCall, r.imported)
+	r.out = append(r.out, opEnd)
+}
+
+// emitBulk charges the length on the stack, shifted right, and leaves it there.
+func (r *rewriter) emitBulk(shift int32) {
+	r.index(opLocalTee, r.count)
+	r.index(opGlobalGet, r.fuel)
+	r.index(opLocalGet, r.count)
+	r.out = append(r.out, opI64ExtendU, opI64Const, byte(shift), opI64ShrU)
+	r.emitSubtract()
+}
+
+// emitPages charges the pages on the stack, at most maxPages, and leaves them there.
+func (r *rewriter) emitPages() {
+	const shift = 10 // 64 KiB in units of 64 bytes
+	r.index(opLocalTee, r.count)
+	r.index(opGlobalGet, r.fuel)
+	r.index(opLocalGet, r.count)
+	r.out = appendS64(append(r.out, opI32Const), maxPages)
+	r.index(opLocalGet, r.count)
+	r.out = appendS64(append(r.out, opI32Const), maxPages)
+	r.out = append(r.out, opI32LtU, opSelect, opI64ExtendU, opI64Const, shift, opI64Shl)
+	r.emitSubtract()
+}
