@@ -28,9 +28,9 @@ type crashDisk struct {
 	space   int64 // bytes that may still be written; negative: no bound
 	free    uint64
 
-	failSync, failTruncate, failCreate error
-	syncs                              int
-	held                               chan struct{} // where not nil, Sync waits for it
+	failSync, failTruncate, failCreate, failWrite error
+	syncs                                         int
+	held                                          chan struct{} // where not nil, Sync waits for it
 }
 
 type crashFile struct {
@@ -68,19 +68,16 @@ func (d *crashDisk) revive(power bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.dead, d.fuse, d.space = false, -1, -1
-	d.failSync, d.failTruncate, d.failCreate = nil, nil, nil
+	d.failSync, d.failTruncate, d.failCreate, d.failWrite = nil, nil, nil, nil
 	if !power {
 		return
 	}
 	names := map[string]*crashFile{}
 	for _, n := range slices.Sorted(maps.Keys(union(d.durable, d.files))) {
-		was, now := d.durable[n], d.files[n]
-		f := now
-		if was != now && d.rng.IntN(2) == 0 || now == nil {
-			f = was // the change of the directory was lost
-		}
-		if was == now {
-			f = was
+		// A change of the directory that was not synced may be lost.
+		f := d.files[n]
+		if d.rng.IntN(2) == 0 {
+			f = d.durable[n]
 		}
 		if f != nil {
 			f.data = d.tear(f)
@@ -224,6 +221,9 @@ func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 			return 0, err
 		}
 	}
+	if d.failWrite != nil {
+		return 0, d.failWrite
+	}
 	if d.space >= 0 && int64(len(p)) > d.space {
 		p, err = p[:d.space], syscall.ENOSPC
 	}
@@ -276,3 +276,28 @@ func (f *crashFile) Sync() error {
 }
 
 func (f *crashFile) Close() error { return nil }
+
+// clone copies the folder, as it is, without its history.
+func (d *crashDisk) clone(rng *rand.Rand) *crashDisk {
+	c := newCrashDisk(rng)
+	for n, f := range d.files {
+		c.put(n, f.data)
+	}
+	return c
+}
+
+func (d *crashDisk) put(name string, data []byte) {
+	f := &crashFile{disk: d, data: bytes.Clone(data), synced: bytes.Clone(data)}
+	d.files[name], d.durable[name] = f, f
+}
+
+// contents gives all files, to see whether anything changed.
+func (d *crashDisk) contents() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := map[string]string{}
+	for n, f := range d.files {
+		m[n] = string(f.data)
+	}
+	return m
+}

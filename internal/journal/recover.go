@@ -164,6 +164,13 @@ func (j *Journal) check(e entry, number uint64, newest bool) (segment, error) {
 		return segment{}, corrupt(op, e.name, d.offset, d.reason)
 	case err != io.EOF:
 		return segment{}, cannotRead(e.name, err)
+	case s.ended && newest:
+		// A process killed before its last fsync leaves an end that reads
+		// well and is not durable yet. It must be before a segment follows.
+		if err := f.Sync(); err != nil {
+			return segment{}, cannotRead(e.name, err)
+		}
+		return seg, nil
 	case s.ended:
 		return seg, nil
 	case !newest:
