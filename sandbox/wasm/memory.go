@@ -74,6 +74,14 @@ func (r *region) setImage(image []byte, size uint64, fd int, offset int64) error
 	return r.beginWatch()
 }
 
+// blank makes all of memory zeros without an image, for a new instance that
+// brings its own data.
+func (r *region) blank() {
+	r.image, r.start, r.idle = nil, 0, 0
+	r.putBack(0, pageUp(r.usable))
+	r.size = 0
+}
+
 // adopt makes the present content the pristine state, as a copy.
 func (r *region) adopt() error {
 	image := make([]byte, pageUp(r.size))

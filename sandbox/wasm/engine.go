@@ -1,0 +1,271 @@
+//go:build linux
+
+package wasm
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/sandbox/wasm/wasi"
+)
+
+// Engine compiles and loads modules. A process has one; it is made before the
+// process is locked down, because what it opens and maps may not be allowed
+// afterwards.
+type Engine struct {
+	runtime wazero.Runtime
+	codes   *codeStore
+	print   string
+	watch   *watcher
+	why     error // why there is no watcher
+
+	mu sync.Mutex // one module is compiled or loaded at a time
+}
+
+// NewEngine makes an engine: the runtime, the host modules, and the
+// descriptors for finding written pages, where the kernel has that.
+func NewEngine() (*Engine, error) {
+	e, err := newEngine()
+	if err != nil {
+		return nil, err
+	}
+	e.watch, e.why = openWatcher()
+	return e, nil
+}
+
+// newEngine makes an engine that restores by comparison.
+func newEngine() (*Engine, error) {
+	ctx := context.Background()
+	cache := wazero.NewCompilationCache()
+	e := &Engine{codes: &codeStore{}}
+	if err := setFileCache(cache, e.codes); err != nil {
+		return nil, fault.Wrap("wasm.NewEngine", fault.Internal, err, "the engine cannot be used without a folder")
+	}
+	e.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().
+		WithCoreFeatures(api.CoreFeaturesV2).WithCompilationCache(cache).WithDebugInfoEnabled(false))
+	if err := e.prepare(ctx); err != nil {
+		e.runtime.Close(ctx)
+		return nil, fault.Wrap("wasm.NewEngine", fault.Internal, err, "the engine does not start")
+	}
+	return e, nil
+}
+
+// probe is the smallest module that has code: one function that returns.
+var probe = []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x04\x01\x02\x00\x0b")
+
+func (e *Engine) prepare(ctx context.Context) error {
+	var m wazero.CompiledModule
+	code, key, err := e.codes.taking(func() (err error) {
+		m, err = e.runtime.CompileModule(ctx, probe)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if e.print, err = fingerprint(code, key); err != nil {
+		return err
+	}
+	if err := m.Close(ctx); err != nil {
+		return err
+	}
+	if err := wasi.Instantiate(ctx, e.runtime, func(ctx context.Context) *wasi.State { return guestOf(ctx).wasi }); err != nil {
+		return err
+	}
+	return instantiateHost(ctx, e.runtime)
+}
+
+// Fingerprint names what native code is bound to: wazero's version and the
+// processor's features. An artifact of another one is refused.
+func (e *Engine) Fingerprint() string { return e.print }
+
+// RestoreMethod says how written pages are found: watched by the kernel, or
+// by comparing every page, with the reason.
+func (e *Engine) RestoreMethod() string {
+	if e.watch != nil {
+		return "watch: asynchronous write protection and PAGEMAP_SCAN"
+	}
+	if e.why == nil {
+		return "compare"
+	}
+	return "compare: " + e.why.Error()
+}
+
+// Close ends the engine and all of its guests.
+func (e *Engine) Close() error {
+	if e.watch != nil {
+		e.watch.close()
+	}
+	return e.runtime.Close(context.Background())
+}
+
+// LoadConfig is what a worker decides about a guest.
+type LoadConfig struct {
+	// MemoryLimit bounds linear memory and /tmp together, in bytes.
+	MemoryLimit uint64
+}
+
+// Load makes a guest from an encoded artifact. The bytes are used for as long
+// as the guest lives and must not change.
+func (e *Engine) Load(ctx context.Context, artifact []byte, c LoadConfig) (*Guest, error) {
+	a, _, err := decode(artifact, true)
+	if err != nil {
+		return nil, err
+	}
+	return e.load(ctx, loading{Artifact: a, fd: -1}, c)
+}
+
+// LoadFD makes a guest from a file (a sealed memory file) that holds an
+// encoded artifact of a size, by mapping it. The descriptor can be closed
+// afterwards. The digests of native code and image are not checked again: the
+// file must come from who has authenticated it.
+func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (*Guest, error) {
+	if size < pageSize || size > maxMeta+maxModule+maxNative+maxImage {
+		return nil, fault.New("wasm.LoadFD", fault.Invalid, "%d bytes are no artifact", size)
+	}
+	b, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fault.Wrap("wasm.LoadFD", fault.Internal, err, "the artifact cannot be mapped")
+	}
+	a, at, err := decode(b, false)
+	if err != nil {
+		unix.Munmap(b)
+		return nil, err
+	}
+	g, err := e.load(ctx, loading{Artifact: a, fd: fd, imageAt: at}, c)
+	if err != nil {
+		unix.Munmap(b)
+		return nil, err
+	}
+	g.mapped = b
+	return g, nil
+}
+
+// loading is an artifact with where its image can be mapped from; fd is -1 if
+// it cannot.
+type loading struct {
+	*Artifact
+	fd      int
+	imageAt int64
+}
+
+func (e *Engine) load(ctx context.Context, a loading, c LoadConfig) (*Guest, error) {
+	if a.Meta.Engine != e.print {
+		return nil, fault.New("wasm.Load", fault.Precondition, "the artifact was compiled for engine %s, this is %s", a.Meta.Engine, e.print).
+			WithRemedy("Build it again on this kind of machine.")
+	}
+	if need := uint64(a.Meta.MemoryPages) * wasmPage; need > c.MemoryLimit {
+		return nil, memoryTooSmall("wasm.Load", need, c.MemoryLimit)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var compiled wazero.CompiledModule
+	err := e.codes.serving(a.Native, func() (err error) {
+		compiled, err = e.runtime.CompileModule(ctx, a.Module)
+		return err
+	})
+	if err != nil {
+		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "the artifact's code cannot be loaded")
+	}
+	g, err := newGuest(e, a.Meta, compiled, c.MemoryLimit)
+	if err != nil {
+		compiled.Close(ctx)
+		return nil, err
+	}
+	if err := g.first(ctx, a); err != nil {
+		g.Close()
+		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "the function cannot be made ready")
+	}
+	return g, nil
+}
+
+func memoryTooSmall(op string, need, limit uint64) *fault.Error {
+	return fault.New(op, fault.Invalid, "the module starts with %d MiB of memory and its limit is %d MiB.", (need+1<<20-1)>>20, limit>>20).
+		WithRemedy("Raise MemorySize or build the module with less initial memory.")
+}
+
+// runContext is the context that guest code runs under. wazero hands it to
+// host functions as it is, which is how they find their guest.
+type runContext struct {
+	context.Context
+	g *Guest
+}
+
+type guestKey struct{}
+
+// Value gives the guest, and nothing of the outer context: no host function
+// looks there, and wazero asks at every call.
+func (c *runContext) Value(key any) any {
+	if key == (guestKey{}) {
+		return c.g
+	}
+	return nil
+}
+
+func guestOf(ctx context.Context) *Guest {
+	if c, ok := ctx.(*runContext); ok {
+		return c.g
+	}
+	g, _ := ctx.Value(guestKey{}).(*Guest)
+	return g
+}
+
+// Version is the version of the carrel_v1 host interface.
+const Version = 1
+
+// costContext is the fuel that carrel_v1.context takes, apart from copying.
+const costContext = 100
+
+// instantiateHost adds the modules carrel, for instrumented code, and
+// carrel_v1, for guests.
+func instantiateHost(ctx context.Context, r wazero.Runtime) error {
+	i32 := []api.ValueType{api.ValueTypeI32}
+	_, err := r.NewHostModuleBuilder("carrel").
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(ctx context.Context, _ []uint64) { guestOf(ctx).yield() }), nil, nil).
+		Export("yield").Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = r.NewHostModuleBuilder("carrel_v1").
+		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, s []uint64) { s[0] = Version }), nil, i32).
+		Export("version").
+		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(putContext), append(i32, i32...), i32).
+		Export("context").Instantiate(ctx)
+	return err
+}
+
+// putContext is carrel_v1.context.
+func putContext(ctx context.Context, mod api.Module, s []uint64) {
+	g := guestOf(ctx)
+	mem := wasi.View(mod)
+	ptr, n := uint64(uint32(s[0])), uint64(uint32(s[1]))
+	g.charge(costContext)
+	if ptr+n > uint64(len(mem)) {
+		s[0] = uint64(^uint32(0))
+		return
+	}
+	if n >= uint64(len(g.context)) {
+		g.charge(uint64(len(g.context)) / 8)
+		copy(mem[ptr:], g.context)
+	}
+	s[0] = uint64(uint32(len(g.context)))
+}
+
+// putSeed writes 32 bytes into a guest's scratch space.
+func putSeed(mem []byte, at uint32, seed [32]byte) bool {
+	if uint64(at)+scratchSize > uint64(len(mem)) {
+		return false
+	}
+	for i := 0; i < len(seed); i += 8 {
+		binary.LittleEndian.PutUint64(mem[int(at)+i:], binary.LittleEndian.Uint64(seed[i:]))
+	}
+	return true
+}
+
+// scratchSize is how many bytes carrel_scratch promises.
+const scratchSize = 64
