@@ -40,6 +40,8 @@ type RunBody struct {
 	Timeout time.Duration
 	// FuelLimit bounds the executed instructions; zero is no bound.
 	FuelLimit uint64
+	// RequestID is for the texts of errors that the guest's caller sees.
+	RequestID string
 	// LogLimit and OutputLimit bound what the guest may print and return, in bytes.
 	LogLimit    uint32
 	OutputLimit uint32
@@ -60,6 +62,7 @@ func AppendRun(b []byte, handle uint64, c *RunBody) []byte {
 	b = binary.LittleEndian.AppendUint64(b, c.FuelLimit)
 	b = binary.LittleEndian.AppendUint32(b, c.LogLimit)
 	b = binary.LittleEndian.AppendUint32(b, c.OutputLimit)
+	b = putString(b, c.RequestID)
 	b = putList(b, c.Env)
 	b = putBytes(b, c.Context)
 	b = putBytes(b, c.Event)
@@ -75,6 +78,7 @@ func ParseRun(body []byte, c *RunBody) error {
 	c.Timeout = time.Duration(r.u64())
 	c.FuelLimit = r.u64()
 	c.LogLimit, c.OutputLimit = r.u32(), r.u32()
+	c.RequestID = string(r.bytes())
 	c.Env = r.list()
 	c.Context = r.bytes()
 	c.Event = r.bytes()

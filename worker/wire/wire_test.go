@@ -18,7 +18,7 @@ func body(t *testing.T, frame []byte, want Type) []byte {
 }
 
 func TestFramesRoundTrip(t *testing.T) {
-	run := RunBody{Seed: [32]byte{1, 2, 3}, ClockBase: time.Unix(1_700_000_000, 5).UTC(), Timeout: 3 * time.Second, FuelLimit: 9,
+	run := RunBody{Seed: [32]byte{1, 2, 3}, ClockBase: time.Unix(1_700_000_000, 5).UTC(), Timeout: 3 * time.Second, FuelLimit: 9, RequestID: "r-1",
 		LogLimit: 10, OutputLimit: 11, Env: []string{"A=1", "B="}, Context: []byte("{}"), Event: []byte("event")}
 	var gotRun RunBody
 	if err := ParseRun(body(t, AppendRun(nil, 7, &run), Run), &gotRun); err != nil || !reflect.DeepEqual(run, gotRun) {

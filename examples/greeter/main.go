@@ -1,0 +1,56 @@
+// Greeter is a function in Go, built as a reactor. It greets its tenant, and
+// on demand does what a platform for many tenants has to withstand: it counts
+// in a variable, spins, eats memory, prints and fails.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	carrel "github.com/carrel-dev/carrel/sdk/go"
+)
+
+//lint:allow init a reactor's main does not run
+func init() { carrel.Handle(handle) }
+
+func main() {}
+
+// calls counts the calls that this instance remembers.
+var calls int
+
+type request struct {
+	Name string `json:"name"`
+	Do   string `json:"do"`
+}
+
+type reply struct {
+	Message string `json:"message"`
+	Tenant  string `json:"tenant"`
+	Calls   int    `json:"callsIRemember"`
+}
+
+func handle(c *carrel.Context, event []byte) ([]byte, error) {
+	var r request
+	if err := json.Unmarshal(event, &r); err != nil {
+		return nil, fmt.Errorf("the event is not a JSON object: %w", err)
+	}
+	calls++
+	switch r.Do {
+	case "spin":
+		for n := 0; ; n++ {
+			calls = n
+		}
+	case "eat":
+		var held [][]byte
+		for {
+			held = append(held, make([]byte, 1<<20))
+		}
+	case "print":
+		fmt.Fprintln(os.Stderr, "printed for", c.TenantID())
+	case "fail":
+		return nil, errors.New("asked to fail")
+	}
+	return json.Marshal(reply{Message: "Hello, " + r.Name + "!", Tenant: c.TenantID(), Calls: calls})
+}
