@@ -68,6 +68,12 @@ func (j *Journal) examine() error {
 		}
 		return 1
 	})
+	// A killed process may have made or deleted files without having made
+	// that durable. It must be before the next file is made, or a power cut
+	// could leave a gap.
+	if err := j.disk.Sync(); err != nil {
+		return fault.Wrap(op, fault.Unavailable, err, "the journal's folder cannot be made durable")
+	}
 	j.recovery.Clean = true
 	if entries, err = j.dropUnborn(entries); err != nil {
 		return err
