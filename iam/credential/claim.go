@@ -93,6 +93,9 @@ func (c *claim) readHeader(h http.Header, authorization string) error {
 	// Clients without X-Amz-Date sign the same instant in the ISO form.
 	at, err := http.ParseTime(dates[0])
 	if err != nil {
+		at, err = time.Parse(time.RFC1123Z, dates[0]) // botocore
+	}
+	if err != nil {
 		return c.setDate(dates[0])
 	}
 	return c.setDate(at.UTC().Format(amzDateForm))

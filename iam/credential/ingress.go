@@ -44,6 +44,9 @@ func isSpoofable(key string) bool {
 			return true
 		}
 	}
+	if key == "" || !contains(spoofableInitials, lower(key[0])) {
+		return false
+	}
 	for _, prefix := range spoofablePrefixes {
 		if len(key) >= len(prefix) && equalFold(key[:len(prefix)], prefix) {
 			return true
@@ -56,6 +59,10 @@ func isSpoofable(key string) bool {
 	}
 	return false
 }
+
+// spoofableInitials are the first letters of the names below: most headers
+// begin with another.
+const spoofableInitials = "cfhkprtuvx"
 
 // spoofablePrefixes are families of headers of which every one is deleted.
 var spoofablePrefixes = [...]string{
