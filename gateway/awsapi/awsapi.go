@@ -1,0 +1,164 @@
+// Package awsapi speaks Lambda's REST protocol: paths, shapes, error codes
+// and messages are AWS's, so that the AWS CLI, the SDKs and Terraform work
+// against Carrel unmodified.
+//
+// A request goes through the same steps in the same order, whatever it asks:
+// find the operation, read the body under that operation's bound, verify the
+// signature over what was received, parse, authorise, act. Nothing that the
+// caller wrote is believed before the third step, and nothing of an account
+// is looked at before the fifth; calls of functions are authorised by the
+// pipeline behind Invoker, which audits them.
+package awsapi
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam/credential"
+)
+
+// Service is the service name that requests to this API are signed for.
+const Service = "lambda"
+
+// Verifier proves who sent a request; credential.Verifier is one.
+type Verifier interface {
+	// Verify checks the signature over the request as received and the body.
+	//
+	// Errors: fault.Unauthenticated with the code that AWS clients know.
+	Verify(r *http.Request, body []byte) (credential.Identity, error)
+}
+
+// Invoker runs calls: the pipeline of authorise, admit, run, meter, audit.
+//
+// Call.Event and what it points to belong to the caller again when the
+// method returns: an implementation that keeps it copies it first.
+// Call.Owner is complete, except that a dry run makes no end tenant: it names
+// one in Call.EndTenant only.
+type Invoker interface {
+	// Invoke runs the call and always gives an Outcome.
+	Invoke(ctx context.Context, c *call.Call) *call.Outcome
+	// Enqueue accepts the call to run later; nil means that it is durable.
+	Enqueue(ctx context.Context, c *call.Call) error
+}
+
+// Config is what a handler needs.
+type Config struct {
+	// Region is the node's region, as in ARNs.
+	Region   string
+	Verifier Verifier
+	Control  Control
+	Invoker  Invoker
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+	// NewRequestID makes the id of a request; a random UUID if nil.
+	NewRequestID func() string
+	// Roll gives the random number that picks a version of a weighted alias.
+	Roll func() uint64
+	// Limits bound what is read; a zero field takes its default.
+	Limits Limits
+	// Log gets the causes of failures that are ours; discarded if nil.
+	Log *slog.Logger
+}
+
+// handler is the Lambda API of one node.
+type handler struct {
+	Config
+	routes routeTable
+	bodies *bodyReader
+}
+
+// New makes the handler of requests to the service lambda.
+func New(cfg Config) http.Handler {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.NewRequestID == nil {
+		cfg.NewRequestID = uuid.NewString
+	}
+	if cfg.Roll == nil {
+		cfg.Roll = rand.Uint64
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Limits = cfg.Limits.orDefaults()
+	return &handler{Config: cfg, routes: newRouteTable(lambdaRoutes()), bodies: newBodyReader(cfg.Limits)}
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := h.NewRequestID()
+	w.Header()[headerRequestID] = []string{id}
+	var p params
+	rt := h.routes.match(r, &p)
+	if err := h.serve(w, r, id, matched{rt, &p}); err != nil {
+		h.fail(w, r, id, err)
+	}
+}
+
+// matched is the operation that a request asks for, with its path's values.
+type matched struct {
+	*route
+	params *params
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m matched) error {
+	if !signed(r) {
+		return fault.New("awsapi", fault.Unauthenticated, "Missing Authentication Token").
+			WithCode(credential.CodeMissingAuthentication)
+	}
+	if m.route == nil {
+		return fault.New("awsapi", fault.NotFound, "%s %s is no operation of Lambda.", r.Method, clip(r.URL.EscapedPath())).
+			WithCode("UnknownOperationException")
+	}
+	body, err := h.bodies.read(r, h.Limits.of(m.route, r))
+	if err != nil {
+		return err
+	}
+	defer body.release()
+	principal, err := h.authenticate(r, body.bytes)
+	if err != nil {
+		return err
+	}
+	if m.operation == opInvoke {
+		return h.invoke(w, r, &invocation{id: id, name: m.params[0], principal: principal, body: body.bytes})
+	}
+	if m.act == nil {
+		return fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
+	}
+	rq := &request{h: h, r: r, id: id, matched: m, principal: principal, body: body.bytes}
+	return rq.answer(w)
+}
+
+// authenticate gives the principal whose key signed the request. A signature
+// for another service is good there and not here.
+func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, error) {
+	identity, err := h.Verifier.Verify(r, body)
+	if err != nil {
+		return call.Principal{}, err
+	}
+	if identity.Service != Service {
+		return call.Principal{}, fault.New("awsapi", fault.Unauthenticated,
+			"Credential should be scoped to correct service: '%s'.", Service).WithCode(credential.CodeSignatureDoesNotMatch)
+	}
+	principal, known := h.Control.Principal(identity.KeyID)
+	if !known || principal.Account != identity.Account {
+		return call.Principal{}, fault.New("awsapi", fault.Unauthenticated,
+			"The security token included in the request is invalid.").WithCode(credential.CodeUnrecognizedClient)
+	}
+	return principal, nil
+}
+
+// signed tells whether the request claims to be signed at all, so that
+// nothing is read for one that does not.
+func signed(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
+}

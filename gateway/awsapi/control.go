@@ -1,0 +1,186 @@
+package awsapi
+
+import (
+	"context"
+
+	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+// Control is the desired state as this protocol needs it. Every method but
+// those of Directory takes a Grant and refuses one that is not for its own
+// action on the function that it names.
+type Control interface {
+	Directory
+	FunctionStore
+	VersionStore
+	AliasStore
+	SettingStore
+	EventConfigStore
+}
+
+// Directory answers from memory.
+type Directory interface {
+	// Authorise decides and audits refusals.
+	Authorise(ctx context.Context, r iam.Request, requestID string) (iam.Grant, error)
+	// Principal gives whose key it is.
+	Principal(accessKeyID string) (call.Principal, bool)
+	// Resolve gives what a call of a function runs; roll picks the version
+	// of a weighted alias.
+	Resolve(account tenant.AccountID, name function.Name, qualifier string, roll uint64) (*function.Target, error)
+	// EndTenant gives the internal id of an end tenant and makes it at its
+	// first call, which the caller has authorised.
+	EndTenant(ctx context.Context, account tenant.AccountID, id tenant.EndTenantID) (tenant.UID, error)
+}
+
+// FunctionStore holds functions.
+type FunctionStore interface {
+	CreateFunction(context.Context, iam.Grant, CreateFunctionInput) (FunctionView, error)
+	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (FunctionView, error)
+	UpdateFunctionCode(context.Context, iam.Grant, UpdateCodeInput) (FunctionView, error)
+	UpdateFunctionConfiguration(context.Context, iam.Grant, UpdateConfigurationInput) (FunctionView, error)
+	DeleteFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) error
+}
+
+// VersionStore holds versions and lists.
+type VersionStore interface {
+	ListFunctions(context.Context, iam.Grant, ListInput) (Page[FunctionView], error)
+	PublishVersion(context.Context, iam.Grant, PublishInput) (FunctionView, error)
+	ListVersions(ctx context.Context, g iam.Grant, name function.Name, in ListInput) (Page[FunctionView], error)
+}
+
+// AliasStore holds aliases.
+type AliasStore interface {
+	CreateAlias(context.Context, iam.Grant, AliasInput) (function.Alias, error)
+	GetAlias(ctx context.Context, g iam.Grant, name function.Name, alias string) (function.Alias, error)
+	UpdateAlias(context.Context, iam.Grant, AliasInput) (function.Alias, error)
+	DeleteAlias(ctx context.Context, g iam.Grant, name function.Name, alias string) error
+	ListAliases(context.Context, iam.Grant, ListAliasesInput) (Page[function.Alias], error)
+}
+
+// SettingStore holds what belongs to a function as a whole.
+type SettingStore interface {
+	ConcurrencyStore
+	TagStore
+	AccountSettings(context.Context, iam.Grant) (AccountSettings, error)
+}
+
+// ConcurrencyStore holds reserved concurrency; nil means that none is reserved.
+type ConcurrencyStore interface {
+	PutConcurrency(ctx context.Context, g iam.Grant, name function.Name, reserved int) error
+	GetConcurrency(ctx context.Context, g iam.Grant, name function.Name) (*int, error)
+	DeleteConcurrency(ctx context.Context, g iam.Grant, name function.Name) error
+}
+
+// TagStore holds tags.
+type TagStore interface {
+	TagResource(ctx context.Context, g iam.Grant, name function.Name, tags map[string]string) error
+	UntagResource(ctx context.Context, g iam.Grant, name function.Name, keys []string) error
+	ListTags(ctx context.Context, g iam.Grant, name function.Name) (map[string]string, error)
+}
+
+// EventConfigStore holds how asynchronous calls are retried.
+type EventConfigStore interface {
+	PutEventConfig(ctx context.Context, g iam.Grant, name function.Name, c function.EventConfig) (function.EventConfig, error)
+	UpdateEventConfig(ctx context.Context, g iam.Grant, name function.Name, c function.EventConfig) (function.EventConfig, error)
+	GetEventConfig(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (function.EventConfig, error)
+	DeleteEventConfig(ctx context.Context, g iam.Grant, name function.Name, qualifier string) error
+	ListEventConfigs(ctx context.Context, g iam.Grant, name function.Name, in ListInput) (Page[function.EventConfig], error)
+}
+
+// CreateFunctionInput is a new function.
+type CreateFunctionInput struct {
+	Name        function.Name
+	Description string
+	Runtime     function.Runtime
+	Handler     string
+	Role        string
+	Limits      function.Limits
+	Environment map[string]string
+	Tenancy     function.TenantIsolationMode
+	Tags        map[string]string
+	Package     []byte
+	Publish     bool
+}
+
+// UpdateCodeInput is new code for a function.
+type UpdateCodeInput struct {
+	Name       function.Name
+	Package    []byte
+	RevisionID string
+	Publish    bool
+	DryRun     bool
+}
+
+// UpdateConfigurationInput is what of a configuration is to change; nil leaves a field.
+type UpdateConfigurationInput struct {
+	Name        function.Name
+	Description *string
+	Runtime     *function.Runtime
+	Handler     *string
+	Role        *string
+	MemoryMB    *int
+	TimeoutSec  *int
+	Environment map[string]string
+	RevisionID  string
+}
+
+// PublishInput asks for a version.
+type PublishInput struct {
+	Name        function.Name
+	CodeSha256  string
+	Description *string
+	RevisionID  string
+}
+
+// ListInput asks for a page.
+type ListInput struct {
+	Marker      string
+	MaxItems    int
+	AllVersions bool
+}
+
+// ListAliasesInput asks for a page of aliases, of one version if it is named.
+type ListAliasesInput struct {
+	Name     function.Name
+	Version  string
+	Marker   string
+	MaxItems int
+}
+
+// AliasInput makes or changes an alias; nil leaves a field.
+type AliasInput struct {
+	Name        function.Name
+	Alias       string
+	Version     *string
+	Description *string
+	Weights     map[string]float64
+	RevisionID  string
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items      []T
+	NextMarker string
+}
+
+// FunctionView is one version of a function as the API shows it.
+type FunctionView struct {
+	Function  function.Function
+	Version   function.Version
+	Qualifier string
+	ARN       string
+	Reserved  *int
+	Tags      map[string]string
+}
+
+// AccountSettings are an account's limits and use.
+type AccountSettings struct {
+	Concurrency           int
+	UnreservedConcurrency int
+	TotalCodeSizeLimit    int64
+	FunctionCount         int64
+	TotalCodeSize         int64
+}
