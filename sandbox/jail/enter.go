@@ -49,7 +49,7 @@ func Enter(p Profile) (Report, error) {
 		{"check memory cap", checkMemoryCap},
 		{"empty root", enterEmptyRoot},
 		{"resource limits", func() error { return setLimits(p.limits) }},
-		{"no new privileges", noNewPrivileges},
+		{"no new privileges", enterNoPrivileges},
 		{"landlock", func() (err error) { report.Landlock, err = enterLandlock(); return err }},
 		{"lock capabilities", lockCapabilities},
 		{"drop capabilities", dropCapabilities},
@@ -130,12 +130,21 @@ func setLimits(limits []limit) error {
 	return nil
 }
 
-// noNewPrivileges holds for every thread; being dumpable is a property of the
-// address space. Not dumpable means no core, no ptrace and no reading of
-// /proc/PID by another process of the same user.
-func noNewPrivileges() error {
+// NoNewPrivileges keeps every thread of the process, and what it starts, from
+// gaining privileges by executing a file.
+func NoNewPrivileges() error {
 	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return errno
+	}
+	return nil
+}
+
+// enterNoPrivileges also makes the process not dumpable, a property of its
+// address space: no core, no ptrace and no reading of its memory through
+// /proc by another process of the same user.
+func enterNoPrivileges() error {
+	if err := NoNewPrivileges(); err != nil {
+		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
@@ -214,6 +223,8 @@ func Remedy(err error, setting func(string) string) string {
 	switch {
 	case errors.Is(err, errNoMemoryCap):
 		return "Start the process through the spawner, or set RLIMIT_DATA (ulimit -d) first."
+	case errors.Is(err, unix.ENOTSUP):
+		return "The binary was built with cgo, where Go cannot reach every thread: build it with CGO_ENABLED=0."
 	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS):
 		for _, kind := range []string{"user", "mnt", "pid", "net", "ipc", "uts"} {
 			name := "user/max_" + kind + "_namespaces"

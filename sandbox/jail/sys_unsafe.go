@@ -35,9 +35,15 @@ func loadFilter(prog []bpf.Instruction) error {
 
 // dropCapabilities empties the permitted, effective and inheritable sets of
 // every thread; the ambient set goes with them.
-func dropCapabilities() error { return setCapabilities(0) }
+func dropCapabilities() error { return KeepCapabilities() }
 
-func setCapabilities(low uint32) error {
+// KeepCapabilities takes all capabilities but those given, which have to be
+// among the first 32, from every thread of the process.
+func KeepCapabilities(keep ...uint) error {
+	var low uint32
+	for _, c := range keep {
+		low |= 1 << c
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{Effective: low, Permitted: low}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)

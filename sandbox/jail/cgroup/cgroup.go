@@ -282,7 +282,7 @@ func (m *Manager) Reap(prefix string, patience time.Duration) ([]string, error) 
 		if err := g.Kill(); err != nil {
 			failed = append(failed, err)
 		}
-		failed = append(failed, g.removeWithin(patience))
+		failed = append(failed, g.RemoveWithin(patience))
 	}
 	return names, errors.Join(failed...)
 }

@@ -105,7 +105,7 @@ func newGroup(t *testing.T, m *Manager, l Limits) *Group {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := g.removeWithin(5 * time.Second); err != nil {
+		if err := g.RemoveWithin(5 * time.Second); err != nil {
 			t.Error(err)
 		}
 	})
@@ -127,7 +127,7 @@ func TestMemoryLimitKills(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() {
-				if err := g.removeWithin(5 * time.Second); err != nil {
+				if err := g.RemoveWithin(5 * time.Second); err != nil {
 					t.Error(err)
 				}
 			}()

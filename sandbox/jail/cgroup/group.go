@@ -327,8 +327,9 @@ func (g *Group) Remove() error {
 	return errors.Join(failed...)
 }
 
-// removeWithin removes a group whose last process is on its way out.
-func (g *Group) removeWithin(patience time.Duration) error {
+// RemoveWithin is Remove for a group whose last process is on its way out:
+// it tries again for as long as patience allows.
+func (g *Group) RemoveWithin(patience time.Duration) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	deadline := time.Now().Add(patience)

@@ -27,6 +27,10 @@ type Child func(args []string) int
 // child, that runs instead. Started as root, all tests are run again as
 // PlainUser from a copy of the binary which that user can read.
 func Main(m *testing.M, children map[string]Child) {
+	if withCgo {
+		fmt.Println("these tests need CGO_ENABLED=0: with cgo Go cannot reach every thread of the process")
+		os.Exit(1)
+	}
 	if len(os.Args) > 1 {
 		if child, ok := children[os.Args[1]]; ok {
 			os.Exit(child(os.Args[2:]))

@@ -1,0 +1,5 @@
+//go:build cgo
+
+package jailtest
+
+const withCgo = true
