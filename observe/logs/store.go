@@ -350,28 +350,39 @@ type Page struct {
 	More bool `json:"more"`
 }
 
+// Query says which entries to read.
+type Query struct {
+	// ARN is the function's name, which the grant must be for; Function is
+	// its internal id.
+	ARN      string
+	Function tenant.UID
+	// From is the block to begin with, and Limit how many entries are wanted.
+	From  uint64
+	Limit int
+}
+
 // Read gives a function's entries from a block on, oldest first: whole
-// blocks until at least limit entries are there.
+// blocks until at least as many entries as wanted are there.
 //
 // It wants a grant for ReadAction on the function's ARN.
-func (s *Store) Read(g iam.Grant, resource string, fn tenant.UID, from uint64, limit int) (Page, error) {
-	if err := g.Check(ReadAction, resource); err != nil {
+func (s *Store) Read(g iam.Grant, q Query) (Page, error) {
+	if err := g.Check(ReadAction, q.ARN); err != nil {
 		return Page{}, err
 	}
-	v, found := s.functions.Load(fn)
+	v, found := s.functions.Load(q.Function)
 	if !found {
-		return Page{Next: from}, nil
+		return Page{Next: q.From}, nil
 	}
 	f := v.(*stream)
 	f.mu.Lock()
 	blocks := slices.Clone(f.blocks)
 	f.mu.Unlock()
-	page := Page{Next: from}
+	page := Page{Next: q.From}
 	for _, p := range blocks {
-		if p.number < from {
+		if p.number < q.From {
 			continue
 		}
-		if len(page.Entries) >= limit {
+		if len(page.Entries) >= q.Limit {
 			page.More = true
 			break
 		}

@@ -1,0 +1,94 @@
+// Package gateway is the node's one port: it takes HTTP in, finds out which
+// service a request is for, and hands it on.
+//
+// A request is routed by the service in its credential scope, because that
+// is what its signature covers; one without a signature by its path. Health
+// checks are the only requests that need none.
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/carrel-dev/carrel/iam/credential"
+)
+
+// Config is what the gateway hands requests to.
+type Config struct {
+	// Lambda serves the Lambda API, Admin the /v1 API.
+	Lambda, Admin http.Handler
+	// Ready says why the node cannot take requests; empty if it can.
+	Ready func() string
+}
+
+// The bounds of a connection. Bodies have bounds of their own, by operation.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// readTimeout bounds a whole request: 70 MB in it is 1.2 MB/s.
+	readTimeout    = time.Minute
+	maxHeaderBytes = 32 << 10
+)
+
+// New makes the handler of the port.
+func New(cfg Config) http.Handler { return &handler{cfg} }
+
+// Server gives an HTTP server with bounds on slow and large requests.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+}
+
+type handler struct{ Config }
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		answer(w, http.StatusOK, "ok\n")
+		return
+	case "/readyz":
+		if why := h.Ready(); why != "" {
+			answer(w, http.StatusServiceUnavailable, "not ready: "+why+"\n")
+			return
+		}
+		answer(w, http.StatusOK, "ready\n")
+		return
+	}
+	credential.Ingress(r.Header)
+	if service(r) == "carrel" {
+		h.Admin.ServeHTTP(w, r)
+		return
+	}
+	h.Lambda.ServeHTTP(w, r)
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text))
+}
+
+// service gives the service a request says it is signed for. What it says is
+// proved later: each handler accepts signatures for its own service only.
+func service(r *http.Request) string {
+	scope := ""
+	if auth := r.Header.Get("Authorization"); auth != "" {
+		_, scope, _ = strings.Cut(auth, "Credential=")
+	} else if r.URL.RawQuery != "" && strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+		scope = r.URL.Query().Get("X-Amz-Credential")
+	}
+	if scope == "" {
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			return "carrel"
+		}
+		return "lambda"
+	}
+	parts := strings.SplitN(scope, "/", 6)
+	if len(parts) < 5 {
+		return ""
+	}
+	return parts[3]
+}
