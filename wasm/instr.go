@@ -113,6 +113,9 @@ func (c *body) prefixed(in *instr) error {
 			return &proposalError{"relaxed-simd"}
 		}
 	}
+	if base == miscBase && sub >= 19 && sub <= 22 {
+		return &proposalError{"wide-arithmetic"}
+	}
 	if sub >= n || ops[base+uint16(sub)].imm == immUnknown {
 		return fmt.Errorf("unknown instruction %#x %#x", in.op, sub)
 	}
@@ -217,6 +220,8 @@ func unknownOpcode(op uint16) error {
 		return &proposalError{"tail-call"}
 	case op == 0x14 || op == 0x15 || op >= 0xd3 && op <= 0xd6:
 		return &proposalError{"typed-function-references"}
+	case op >= 0xe0 && op <= 0xe6:
+		return &proposalError{"stack-switching"}
 	case op == 0xfb:
 		return &proposalError{"gc"}
 	case op == 0xfe:

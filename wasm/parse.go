@@ -110,7 +110,7 @@ func (m *Module) parseEnd(r *reader) {
 func (m *Module) parseSection(id byte, r *reader) bool {
 	switch id {
 	case 1:
-		m.Types = vector(r, 3, parseFuncType)
+		m.Types = vector(r, 2, parseFuncType)
 		return len(m.Types) > 0
 	case 2:
 		m.Imports = vector(r, 4, parseImport)
@@ -213,8 +213,10 @@ func parseRange(r *reader) Range {
 	flags := r.byte()
 	switch {
 	case r.err != nil:
-	case flags > 0x07:
+	case flags > 0x0f:
 		r.fail("%#x is not a form of limits", flags)
+	case flags&8 != 0:
+		r.refuse("custom-page-sizes")
 	case flags&4 != 0:
 		r.refuse("memory64")
 	case flags&2 != 0:
