@@ -177,7 +177,7 @@ func (j *Journal) writeFrame(b *batch, synced int64) error {
 }
 
 // encode makes the frame of a batch, in place where nothing is sealed. An
-// empty batch makes an end mark.
+// empty batch with count 0 or countClosed makes an end mark.
 func (l *leader) encode(b *batch, synced int64, sealer Sealer) []byte {
 	payload := len(b.buf) - frameHeaderBytes
 	h := frameHeader{count: b.count, number: l.frame, first: b.first, synced: uint64(synced)}
@@ -204,12 +204,12 @@ func (l *leader) encode(b *batch, synced int64, sealer Sealer) []byte {
 }
 
 // markEnd writes the end mark into the active segment and makes the segment
-// durable. The caller leads, and holds handles. Readers are not shown it: it
-// may be taken back.
-func (j *Journal) markEnd() error {
+// durable. Its count tells which mark it is. The caller leads, and holds
+// handles. Readers are not shown it: it may be taken back.
+func (j *Journal) markEnd(count uint32) error {
 	j.mu.Lock()
 	seg := &j.segments[len(j.segments)-1]
-	mark := batch{buf: make([]byte, frameHeaderBytes), first: seg.next}
+	mark := batch{buf: make([]byte, frameHeaderBytes), first: seg.next, count: count}
 	synced := seg.synced
 	j.mu.Unlock()
 	if err := j.writeFrame(&mark, synced); err != nil {
@@ -229,7 +229,7 @@ func (j *Journal) roll() error {
 	defer j.handles.Unlock()
 	l := &j.lead
 	off, frame := l.off, l.frame
-	if err := j.markEnd(); err != nil {
+	if err := j.markEnd(0); err != nil {
 		return err
 	}
 	end := segment{size: l.off, synced: l.off, frames: l.frame}

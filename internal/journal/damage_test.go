@@ -245,7 +245,7 @@ func renumber(t testing.TB, data []byte) []byte {
 		h.number, h.first, h.synced = number, seq, headerBytes
 		h.encodeOpen(f)
 		encodeSums(sh.seed(), f, f[frameHeaderBytes:])
-		at, number, seq = at+size, number+1, seq+uint64(h.count)
+		at, number, seq = at+size, number+1, seq+uint64(h.records())
 	}
 	return out
 }

@@ -29,7 +29,8 @@ import (
 // Frame header, frameHeaderBytes, then length bytes of payload:
 //
 //	0   length of the payload as stored, u32
-//	4   records in it, u32; 0 is the end mark
+//	4   records in it, u32; 0 is the end mark, countClosed the end mark of
+//	    a journal that was closed
 //	8   number of the frame in its segment, from 0, u64
 //	16  sequence of the first record, u64
 //	24  how much of the segment was durable when this was written, u64
@@ -51,6 +52,10 @@ import (
 const (
 	formatVersion = 1
 	flagSealed    = 1
+
+	// countClosed is a count that no frame has: every record takes some of
+	// the payload, whose length has 32 bits too.
+	countClosed = 1<<32 - 1
 
 	headerBytes       = 128
 	headerSumAt       = 124
@@ -169,6 +174,14 @@ type frameHeader struct {
 	first  uint64
 	synced uint64
 	sum    uint32
+}
+
+// records is how many records the frame holds; none makes it an end mark.
+func (h *frameHeader) records() uint32 {
+	if h.count == countClosed {
+		return 0
+	}
+	return h.count
 }
 
 // encodeOpen writes the fields that the associated data cover.

@@ -456,7 +456,7 @@ func (j *Journal) Close() error {
 	j.handles.Lock()
 	defer j.handles.Unlock()
 	if err == nil {
-		err = j.markEnd()
+		err = j.markEnd(countClosed)
 	}
 	return errors.Join(err, j.active.Close(), j.disk.Close())
 }

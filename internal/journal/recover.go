@@ -171,6 +171,7 @@ func (j *Journal) check(e entry, number uint64, newest bool) (segment, error) {
 	case err != io.EOF:
 		return segment{}, cannotRead(e.name, err)
 	case s.ended && newest:
+		j.recovery.Clean = j.recovery.Clean && s.closed
 		// A process killed before its last fsync leaves an end that reads
 		// well and is not durable yet. It must be before a segment follows.
 		if err := f.Sync(); err != nil {

@@ -43,7 +43,8 @@ type segmentReader struct {
 	off    int64  // of the next frame
 	number uint64 // it must have
 	seq    uint64 // it must not be below
-	ended  bool   // the end mark was read
+	ended  bool   // an end mark was read
+	closed bool   // and it is that of an orderly Close
 
 	window   []byte
 	windowAt int64
@@ -137,9 +138,11 @@ func (s *segmentReader) next() (frame, error) {
 // checkHeader checks what a header with a right sum says.
 func (s *segmentReader) checkHeader(h *frameHeader) *damage {
 	switch {
+	case h.records() == 0 && h.length > maxOverhead:
+		return s.damaged(false, "an end mark claims %d bytes", h.length)
 	case h.number != s.number:
 		return s.damaged(false, "frame %d stands where frame %d belongs", h.number, s.number)
-	case h.first < s.seq || h.first+uint64(h.count) < h.first:
+	case h.first < s.seq || h.first+uint64(h.records()) < h.first:
 		return s.damaged(false, "sequence %d follows %d", h.first, s.seq)
 	case h.length > MaxPendingBytes+maxOverhead:
 		return s.damaged(false, "a frame claims %d bytes", h.length)
@@ -160,10 +163,10 @@ func (s *segmentReader) accept(h *frameHeader, payload []byte) (frame, error) {
 		records = s.plain
 	}
 	rest := records
-	for range h.count {
+	for range h.records() {
 		var ok bool
 		if _, _, rest, ok = cutRecord(rest); !ok {
-			return frame{}, s.damaged(false, "a frame does not hold the %d records it claims", h.count)
+			return frame{}, s.damaged(false, "a frame does not hold the %d records it claims", h.records())
 		}
 	}
 	if len(rest) > 0 {
@@ -171,9 +174,9 @@ func (s *segmentReader) accept(h *frameHeader, payload []byte) (frame, error) {
 	}
 	s.off += frameHeaderBytes + int64(h.length)
 	s.number++
-	s.seq = h.first + uint64(h.count)
-	s.ended = h.count == 0
-	return frame{first: h.first, count: h.count, records: records}, nil
+	s.seq = h.first + uint64(h.records())
+	s.ended, s.closed = h.records() == 0, h.count == countClosed
+	return frame{first: h.first, count: h.records(), records: records}, nil
 }
 
 // durableBeyond looks behind damage for a frame header of this segment that
