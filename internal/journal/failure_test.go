@@ -40,6 +40,16 @@ func TestFailedFsyncPoisons(t *testing.T) {
 	}
 }
 
+func TestCloseTellsOfItsOwnFailure(t *testing.T) {
+	d := newCrashDisk(nil)
+	j := mustOpen(t, d, Config{Sync: SyncAlways, SyncInterval: quiet})
+	put(t, j, "durable")
+	d.failSync = syscall.EIO
+	if err := j.Close(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the end mark was not made durable, and Close says %v", err)
+	}
+}
+
 func TestFailedWritePoisons(t *testing.T) {
 	for _, cause := range []string{"write fails", "torn part stays"} {
 		d := newCrashDisk(nil)

@@ -285,3 +285,40 @@ func (m *model) final() {
 		}
 	}
 }
+
+// TestTwoCrashesInARow kills Open at every operation, then kills the next
+// Open at every operation, and then cuts the power.
+func TestTwoCrashesInARow(t *testing.T) {
+	rng := testrounds.Rand(t)
+	cfg := Config{Node: "node-a", SyncInterval: time.Hour}
+	for first := range 14 {
+		for second := range 20 {
+			for range 8 {
+				d := newCrashDisk(rng)
+				j := mustOpen(t, d, cfg)
+				seq := put(t, j, "kept")
+				if err := j.Sync(seq); err != nil {
+					t.Fatal(err)
+				}
+				for _, fuse := range []int{0, first, second} {
+					d.fuse = fuse
+					if again, err := open(d, cfg); err == nil {
+						d.fuse = 0
+						again.Close()
+					}
+					d.revive(false)
+				}
+				d.revive(true)
+				last, err := open(d, cfg)
+				if err != nil {
+					t.Fatalf("killed at operations %d and %d: %v", first, second, err)
+				}
+				got, _ := readAll(t, last, Cursor{})
+				equalEntries(t, got, []entryRead{{j.ID(seq), 7, "kept"}})
+				if err := last.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}

@@ -108,6 +108,22 @@ func TestForeignCursorsAreRefused(t *testing.T) {
 	closeIt(t, other)
 }
 
+func TestOffsetOfALaterFrameSkipsNothing(t *testing.T) {
+	j := mustOpen(t, newCrashDisk(nil), Config{SyncInterval: quiet})
+	var ends []int64
+	for range 5 {
+		put(t, j, "a record")
+		ends = append(ends, j.lead.off)
+	}
+	for _, offset := range ends {
+		at := Cursor{Segment: 1, Boot: j.bootText, Seq: 2, Offset: offset}
+		if got, _ := readAll(t, j, at); len(got) != 4 || got[0].id.Seq != 2 {
+			t.Fatalf("offset %d of %v gives %v", offset, ends, got)
+		}
+	}
+	closeIt(t, j)
+}
+
 func TestDamageUnderAnOpenJournalIsReported(t *testing.T) {
 	d := newCrashDisk(nil)
 	j := mustOpen(t, d, Config{SyncInterval: quiet})
