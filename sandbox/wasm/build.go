@@ -183,7 +183,7 @@ func (b *builder) build(ctx context.Context, model Model, m *wasm.Module) (*Arti
 	if meta.InitFuelLimit == 0 {
 		meta.InitFuelLimit = DefaultInitFuel
 	}
-	g, err := newGuest(b.engine, meta, compiled, b.MemoryLimit)
+	g, err := newGuest(b.engine, meta, &shared{module: compiled}, b.MemoryLimit)
 	if err != nil {
 		return nil, fault.Wrap(opBuild, fault.Internal, err, "the function cannot be initialised")
 	}

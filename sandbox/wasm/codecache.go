@@ -59,7 +59,8 @@ func (s *codeStore) Delete([sha256.Size]byte) error {
 
 var errStaleCode = errors.New("the native code is of another wazero version")
 
-// serving runs f while code is served, and says whether f used it.
+// serving runs f, which loads a module, while code is served; it fails if f
+// got its code from elsewhere.
 func (s *codeStore) serving(code []byte, f func() error) error {
 	s.mu.Lock()
 	s.serve, s.taken, s.stale, s.served = code, nil, false, false
@@ -73,9 +74,15 @@ func (s *codeStore) serving(code []byte, f func() error) error {
 		return err
 	case s.stale || s.taken != nil:
 		return errStaleCode
+	case !s.served:
+		// wazero knew the module: its memory of modules goes by their bytes,
+		// which do not tell the code of empty bodies.
+		return errLoadedAlready
 	}
 	return nil
 }
+
+var errLoadedAlready = errors.New("the module is loaded already")
 
 // taking runs f, which compiles, and gives the native code and its key.
 func (s *codeStore) taking(f func() error) (code []byte, key [32]byte, err error) {

@@ -5,7 +5,9 @@ package wasm
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -111,7 +113,8 @@ type LoadConfig struct {
 }
 
 // Load makes a guest from an encoded artifact. The bytes are used for as long
-// as the guest lives and must not change.
+// as the guest lives and must not change. An artifact that is loaded already
+// is refused; Guest.Another gives more instances.
 func (e *Engine) Load(ctx context.Context, artifact []byte, c LoadConfig) (*Guest, error) {
 	a, _, err := decode(artifact, true)
 	if err != nil {
@@ -142,7 +145,7 @@ func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (
 		unix.Munmap(b)
 		return nil, err
 	}
-	g.mapped = b
+	g.shared.mapped = b
 	return g, nil
 }
 
@@ -162,26 +165,63 @@ func (e *Engine) load(ctx context.Context, a loading, c LoadConfig) (*Guest, err
 	if need := uint64(a.Meta.MemoryPages) * wasmPage; need > c.MemoryLimit {
 		return nil, memoryTooSmall("wasm.Load", need, c.MemoryLimit)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var compiled wazero.CompiledModule
-	err := e.codes.serving(a.Native, func() (err error) {
-		compiled, err = e.runtime.CompileModule(ctx, a.Module)
-		return err
-	})
+	compiled, err := e.compiled(ctx, a.Artifact)
 	if err != nil {
 		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "the artifact's code cannot be loaded")
 	}
-	g, err := newGuest(e, a.Meta, compiled, c.MemoryLimit)
-	if err != nil {
-		compiled.Close(ctx)
-		return nil, err
+	return e.guest(ctx, a, &shared{module: compiled}, c)
+}
+
+// compiled gives the module of an artifact with the artifact's native code.
+func (e *Engine) compiled(ctx context.Context, a *Artifact) (m wazero.CompiledModule, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err = e.codes.serving(a.Native, func() (err error) {
+		m, err = e.runtime.CompileModule(ctx, a.Module)
+		return err
+	})
+	if err != nil && m != nil {
+		m.Close(ctx)
 	}
+	return m, err
+}
+
+// guest makes an instance of a compiled artifact.
+func (e *Engine) guest(ctx context.Context, a loading, s *shared, c LoadConfig) (*Guest, error) {
+	g, err := newGuest(e, a.Meta, s, c.MemoryLimit)
+	if err != nil {
+		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "there is no memory for the function")
+	}
+	g.loaded = a.Artifact
 	if err := g.first(ctx, a); err != nil {
 		g.Close()
 		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "the function cannot be made ready")
 	}
 	return g, nil
+}
+
+// Another makes a second guest of the same artifact, so that two calls can
+// overlap. Its image is copied, not mapped. It can outlive g.
+func (g *Guest) Another(ctx context.Context) (*Guest, error) {
+	return g.engine.guest(ctx, loading{Artifact: g.loaded, fd: -1}, g.shared, LoadConfig{MemoryLimit: g.region.limit})
+}
+
+// shared is what all guests of an artifact have in common; the last one frees it.
+type shared struct {
+	module wazero.CompiledModule
+	mapped []byte // the artifact's file, if it was mapped here
+	users  atomic.Int32
+}
+
+func (s *shared) free() error {
+	if s.users.Add(-1) > 0 {
+		return nil
+	}
+	err := s.module.Close(context.Background())
+	if s.mapped != nil {
+		err = errors.Join(err, unix.Munmap(s.mapped))
+	}
+	return err
 }
 
 func memoryTooSmall(op string, need, limit uint64) *fault.Error {

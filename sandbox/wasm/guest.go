@@ -13,7 +13,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel/sandbox/wasm/wasi"
 )
@@ -34,13 +33,13 @@ var (
 
 // Guest is a function that is loaded. One call at a time runs on it.
 type Guest struct {
-	engine   *Engine
-	meta     Meta
-	compiled wazero.CompiledModule
-	region   *region
-	wasi     *wasi.State
-	mapped   []byte // the artifact's file, if it was mapped here
-	config   wazero.ModuleConfig
+	engine *Engine
+	meta   Meta
+	loaded *Artifact // nil while it is built
+	shared *shared
+	region *region
+	wasi   *wasi.State
+	config wazero.ModuleConfig
 	instance
 
 	ctx       runContext
@@ -65,15 +64,16 @@ type instance struct {
 	putBack  api.Function
 }
 
-func newGuest(e *Engine, meta Meta, compiled wazero.CompiledModule, memoryLimit uint64) (*Guest, error) {
+func newGuest(e *Engine, meta Meta, s *shared, memoryLimit uint64) (*Guest, error) {
 	g := &Guest{
-		engine: e, meta: meta, compiled: compiled,
+		engine: e, meta: meta, shared: s,
 		config: wazero.NewModuleConfig().WithName("").WithStartFunctions(),
 	}
+	s.users.Add(1)
 	g.ctx = runContext{context.Background(), g}
 	var err error
 	if g.region, err = newRegion(memoryLimit, e.watch); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.free())
 	}
 	g.wasi = wasi.NewState(wasi.Hooks{Charge: g.charge, Used: g.used, Reserve: g.region.reserve, Interrupt: g.check})
 	return g, nil
@@ -121,11 +121,7 @@ func (g *Guest) Close() error {
 	if g.mod != nil {
 		errs = append(errs, g.mod.Close(ctx))
 	}
-	errs = append(errs, g.compiled.Close(ctx), g.region.close())
-	if g.mapped != nil {
-		errs = append(errs, unix.Munmap(g.mapped))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, g.shared.free(), g.region.close())...)
 }
 
 // instantiate makes a new instance on the guest's region.
@@ -136,7 +132,7 @@ func (g *Guest) instantiate() error {
 		}
 	}
 	ctx := experimental.WithMemoryAllocator(&g.ctx, g.region)
-	mod, err := g.engine.runtime.InstantiateModule(ctx, g.compiled, g.config)
+	mod, err := g.engine.runtime.InstantiateModule(ctx, g.shared.module, g.config)
 	if err != nil {
 		return fmt.Errorf("instantiation failed: %w", err)
 	}

@@ -119,11 +119,7 @@ type Result struct {
 func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 	g.ctx.Context = ctx
 	g.context, g.deadline, g.interrupt = inv.Context, inv.Deadline, inv.Interrupt
-	g.wasi.Begin(&g.ctx, wasi.Call{
-		Stdin: inv.Event, Args: arguments, Env: inv.Env, Seed: inv.Seed,
-		ClockBase: uint64(inv.ClockBase.UnixNano()), Deadline: inv.Deadline,
-		OutputLimit: inv.OutputLimit, LogLimit: inv.LogLimit,
-	})
+	g.wasi.Begin(&g.ctx, callOf(inv))
 	g.wasi.Output, g.wasi.Log = res.Output[:0], res.Log[:0]
 	g.region.begin()
 	g.refuel(inv.FuelLimit)
@@ -140,6 +136,15 @@ func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 		return fault.Wrap("wasm.Run", fault.Internal, err, "the guest's state cannot be restored")
 	}
 	return nil
+}
+
+// callOf is the part of an invocation that package wasi deals with.
+func callOf(inv *Invocation) wasi.Call {
+	return wasi.Call{
+		Stdin: inv.Event, Args: arguments, Env: inv.Env, Seed: inv.Seed,
+		ClockBase: uint64(inv.ClockBase.UnixNano()), Deadline: inv.Deadline,
+		OutputLimit: inv.OutputLimit, LogLimit: inv.LogLimit,
+	}
 }
 
 // arguments is what programs find as their name.
