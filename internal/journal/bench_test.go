@@ -1,3 +1,5 @@
+//go:build linux
+
 package journal
 
 import (
@@ -81,4 +83,24 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 	closeIt(b, j)
+}
+
+// BenchmarkOpen measures recovery: reading, checking and unsealing 64 MiB.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	cfg := Config{Sealer: newSealer(b, 1)}
+	j := openDir(b, dir, cfg)
+	data := make([]byte, 300)
+	var bytes int64
+	for bytes < 64<<20 {
+		if err := j.Write(j.Append(1, data)); err != nil {
+			b.Fatal(err)
+		}
+		bytes += int64(len(data))
+	}
+	closeIt(b, j)
+	b.SetBytes(bytes)
+	for b.Loop() {
+		closeIt(b, openDir(b, dir, cfg))
+	}
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package journal
 
 import (
@@ -296,31 +298,7 @@ func TestManyGoroutines(t *testing.T) {
 	}
 	// A reader follows meanwhile and must see every record once, in order.
 	var followed []entryRead
-	wg.Go(func() {
-		var cur Cursor
-		for len(followed) < goroutines*each {
-			if err := j.Wait(t.Context(), cur); err != nil {
-				t.Error(err)
-				return
-			}
-			next, err := j.Read(cur, func(r Record) error {
-				followed = append(followed, entryRead{r.ID, r.Kind, string(r.Data)})
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if cur, err = ParseCursor(next.String()); err != nil {
-				t.Error(err)
-				return
-			}
-			if err := j.Truncate(cur); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
+	wg.Go(func() { followed = follow(t, j, goroutines*each) })
 	wg.Wait()
 	if len(followed) != goroutines*each {
 		t.Fatalf("followed %d records, want %d", len(followed), goroutines*each)
@@ -342,6 +320,36 @@ func TestManyGoroutines(t *testing.T) {
 	if s := j.Stats(); s.Segments != 1 {
 		t.Errorf("%d segments retained after all was shipped", s.Segments)
 	}
+}
+
+// follow reads n records as they come, as a shipper does: its cursor passes
+// through text, and what it has read is deleted.
+func follow(t *testing.T, j *Journal, n int) []entryRead {
+	var followed []entryRead
+	var cur Cursor
+	for len(followed) < n {
+		if err := j.Wait(t.Context(), cur); err != nil {
+			t.Error(err)
+			break
+		}
+		next, err := j.Read(cur, func(r Record) error {
+			followed = append(followed, entryRead{r.ID, r.Kind, string(r.Data)})
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if cur, err = ParseCursor(next.String()); err != nil {
+			t.Error(err)
+			break
+		}
+		if err := j.Truncate(cur); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	return followed
 }
 
 func TestAppendAndWriteDoNotAllocate(t *testing.T) {
