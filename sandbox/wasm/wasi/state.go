@@ -139,7 +139,7 @@ var stopped = sys.NewExitError(1)
 // Stop ends the run from inside a host call. It does not return.
 func (st *State) Stop(why Reason, cause error) {
 	st.Reason, st.Cause = why, cause
-	panic(stopped) //lint:allow panic the only way out of guest frames; wazero recovers it
+	panic(stopped) // the only way out of a guest's frames; wazero recovers it
 }
 
 // now is the guest's wall and monotonic clock in nanoseconds.
