@@ -21,7 +21,7 @@ type Control interface {
 	EventConfigStore
 }
 
-// Directory answers from memory.
+// Directory answers from memory; only EndTenant may write.
 type Directory interface {
 	// Authorise decides and audits refusals.
 	Authorise(ctx context.Context, r iam.Request, requestID string) (iam.Grant, error)
@@ -30,9 +30,11 @@ type Directory interface {
 	// Resolve gives what a call of a function runs; roll picks the version
 	// of a weighted alias.
 	Resolve(account tenant.AccountID, name function.Name, qualifier string, roll uint64) (*function.Target, error)
-	// EndTenant gives the internal id of an end tenant and makes it at its
-	// first call, which the caller has authorised.
-	EndTenant(ctx context.Context, account tenant.AccountID, id tenant.EndTenantID) (tenant.UID, error)
+	// FindEndTenant gives the internal id of an end tenant that calls have named.
+	FindEndTenant(account tenant.AccountID, id tenant.EndTenantID) (tenant.UID, bool, error)
+	// EndTenant is FindEndTenant, and makes it at its first call; the grant
+	// is that call's.
+	EndTenant(ctx context.Context, g iam.Grant, id tenant.EndTenantID) (tenant.UID, error)
 }
 
 // FunctionStore holds functions.

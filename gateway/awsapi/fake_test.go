@@ -512,12 +512,20 @@ func (c *fakeControl) Resolve(account tenant.AccountID, name function.Name, qual
 		Version: v.Number, Qualifier: qualifier, ARN: function.ARN(region, account, name, v.Number)}, nil
 }
 
-func (c *fakeControl) EndTenant(_ context.Context, _ tenant.AccountID, id tenant.EndTenantID) (tenant.UID, error) {
+func (c *fakeControl) FindEndTenant(_ tenant.AccountID, id tenant.EndTenantID) (tenant.UID, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ends[id] == "" {
-		c.ends[id] = tenant.NewUID()
+	uid, found := c.ends[id]
+	return uid, found, nil
+}
+
+func (c *fakeControl) EndTenant(_ context.Context, g iam.Grant, id tenant.EndTenantID) (tenant.UID, error) {
+	if err := g.Check(iam.InvokeAction, g.Request().Resource); err != nil {
+		return "", err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends[id] = tenant.NewUID()
 	return c.ends[id], nil
 }
 

@@ -121,7 +121,7 @@ func (h *handler) target(r *http.Request, c *call.Call, in *invocation) error {
 	if account != in.principal.Account {
 		// Decided before anything of that account is looked at: a caller
 		// without a right there cannot learn what exists.
-		if err := h.decideInvoke(r.Context(), c, function.ARN(h.Region, account, ref.Name, ref.Qualifier)); err != nil {
+		if _, err := h.decideInvoke(r.Context(), c, function.ARN(h.Region, account, ref.Name, ref.Qualifier)); err != nil {
 			return err
 		}
 	}
@@ -134,23 +134,32 @@ func (h *handler) target(r *http.Request, c *call.Call, in *invocation) error {
 	if c.EndTenant == "" || c.DryRun {
 		return nil
 	}
-	// An end tenant is made at its first authorised call: decide first.
-	if err := h.decideInvoke(r.Context(), c, c.Target.ARN); err != nil {
-		return err
+	uid, known, err := h.Control.FindEndTenant(account, c.EndTenant)
+	if err == nil && !known {
+		uid, err = h.newEndTenant(r.Context(), c)
 	}
-	c.Owner.EndTenant, err = h.Control.EndTenant(r.Context(), account, c.EndTenant)
+	c.Owner.EndTenant = uid
 	return err
 }
 
-func (h *handler) decideInvoke(ctx context.Context, c *call.Call, resource string) error {
-	_, err := h.Control.Authorise(ctx, iam.Request{
+// newEndTenant makes an end tenant, which only an authorised call does.
+func (h *handler) newEndTenant(ctx context.Context, c *call.Call) (tenant.UID, error) {
+	grant, err := h.decideInvoke(ctx, c, c.Target.ARN)
+	if err != nil {
+		return "", err
+	}
+	return h.Control.EndTenant(ctx, grant, c.EndTenant)
+}
+
+func (h *handler) decideInvoke(ctx context.Context, c *call.Call, resource string) (iam.Grant, error) {
+	grant, err := h.Control.Authorise(ctx, iam.Request{
 		Principal: c.Principal, Action: iam.InvokeAction, Resource: resource,
 		Owner: tenant.Identity{Account: c.Owner.Account},
 	}, c.RequestID)
 	if err != nil {
-		return foreign(err, c.Owner.Account, c.Principal, denial{iam.InvokeAction, resource})
+		return grant, foreign(err, c.Owner.Account, c.Principal, denial{iam.InvokeAction, resource})
 	}
-	return nil
+	return grant, nil
 }
 
 // invokeReference is functionReference with a shorter way for a bare name.

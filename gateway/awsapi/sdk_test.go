@@ -310,8 +310,12 @@ func TestTerraform(t *testing.T) {
 	in.PackageType, in.Handler, in.Runtime = types.PackageTypeZip, aws.String("bootstrap"), types.RuntimeProvidedal2023
 	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, in))
 	get := &lambda.GetFunctionInput{FunctionName: name}
-	active := lambda.NewFunctionActiveV2Waiter(c, func(o *lambda.FunctionActiveV2WaiterOptions) { o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond })
-	updated := lambda.NewFunctionUpdatedV2Waiter(c, func(o *lambda.FunctionUpdatedV2WaiterOptions) { o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond })
+	active := lambda.NewFunctionActiveV2Waiter(c, func(o *lambda.FunctionActiveV2WaiterOptions) {
+		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
+	})
+	updated := lambda.NewFunctionUpdatedV2Waiter(c, func(o *lambda.FunctionUpdatedV2WaiterOptions) {
+		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
+	})
 	if err := active.Wait(ctx, get, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
