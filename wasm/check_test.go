@@ -77,7 +77,7 @@ func TestEveryLimitRefuses(t *testing.T) {
 	all := func(string, string, wasm.FuncType) bool { return true }
 	exact := wasm.Limits{
 		ModuleBytes: 8 + len(m.Codes[0].Body) + 4 + 2, Types: 2, Imports: 2, Functions: 1, Tables: 2, Memories: 1, Globals: 1,
-		Exports: 2, Elements: 1, Data: 1, Customs: 1, Params: 1, Results: 1, BodyBytes: len(m.Codes[0].Body), Locals: 4, Nesting: 2,
+		Exports: 2, Elements: 1, Data: 1, Customs: 1, Params: 1, Results: 1, BodyBytes: len(m.Codes[0].Body), Locals: 4, Blocks: 4, Nesting: 2,
 		BlocksTimesLocals: 4 * 5, TotalBlocksTimesLocals: 4 * 5, BranchTable: 3, BranchTargets: 4, InitialPages: 2, MaxPages: 3,
 		TableElements: 7, ElementItems: 2, NameBytes: len("a long name"),
 	}

@@ -9,7 +9,8 @@ func Bombs() map[string][]byte {
 		"deep nesting":          deep(60_000, 1),
 		"nesting times locals":  deep(4_000, 4_000),
 		"blocks times locals":   wide(30_000, 4_000),
-		"blocks in many bodies": spread(2_000, 40),
+		"blocks in many bodies": spread(1_000, 25),
+		"many blocks":           wide(30_000, 1),
 		"one huge body":         huge(4 << 20),
 		"huge br_table":         branches(1, 1_000_000),
 		"many br_tables":        branches(200, 16_000),
@@ -60,7 +61,7 @@ func (c *Code) branches(blocks int, locals uint32) {
 func spread(funcs, blocks int) []byte {
 	b := New()
 	for range funcs {
-		b.Func("", Types(wasm.I32), nil, func(c *Code) { c.branches(blocks, 4_000) })
+		b.Func("", Types(wasm.I32), nil, func(c *Code) { c.branches(blocks, 1_900) })
 	}
 	return b.Bytes()
 }
