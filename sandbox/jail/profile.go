@@ -99,8 +99,9 @@ func commonLimits(fileBytes, cpuSeconds uint64) []limit {
 }
 
 // runtimeCalls is what Go's runtime uses while it runs, starts threads and
-// preempts them. restart_syscall is made by the kernel itself when a sleeping
-// call is interrupted, for instance by the freezer.
+// preempts them. restart_syscall is made by
+// the kernel itself when a sleeping call is interrupted, for instance by the
+// freezer.
 func runtimeCalls() []rule {
 	return join(plain(
 		unix.SYS_CLOSE, unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD, unix.SYS_TGKILL,
