@@ -23,6 +23,7 @@ type stage string
 
 const (
 	free   stage = "free"   // no namespaces, no filter: the control
+	layers stage = "layers" // after Enter, but for the filter
 	inside stage = "inside" // after Enter
 	locked stage = "locked" // after Enter and LockDown
 )
@@ -35,6 +36,10 @@ func TestMain(m *testing.M) {
 	}
 	now.Cur = min(now.Max, testMemoryCap)
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &now); err != nil {
+		panic(err)
+	}
+	// What this run was started with is not to be found in a jail by accident.
+	if err := unix.CloseRange(Socket, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		panic(err)
 	}
 	jailtest.Main(m, map[string]jailtest.Child{"attempt": runAttempt})
@@ -68,8 +73,13 @@ func runAttempt(args []string) int {
 		return tell(outcome{Error: err.Error()})
 	}
 	var o outcome
-	if where != free {
+	switch where {
+	case inside, locked:
 		if o.Report, err = Enter(profile); err != nil {
+			return tell(outcome{Error: err.Error()})
+		}
+	case layers:
+		if err := enterLayers(profile); err != nil {
 			return tell(outcome{Error: err.Error()})
 		}
 	}
@@ -83,6 +93,20 @@ func runAttempt(args []string) int {
 	o.Errno, o.Found = attempts[name](env)
 	o.Done = true
 	return tell(o)
+}
+
+// enterLayers is Enter without its last step.
+func enterLayers(p Profile) error {
+	if err := enterEmptyRoot(); err != nil {
+		return err
+	}
+	if err := errors.Join(setLimits(p.limits), enterNoPrivileges()); err != nil {
+		return err
+	}
+	if _, err := enterLandlock(); err != nil {
+		return err
+	}
+	return errors.Join(lockCapabilities(), dropCapabilities())
 }
 
 func tell(o outcome) int {
@@ -107,12 +131,8 @@ func openBefore() (before, error) {
 	if err != nil {
 		return before{}, fmt.Errorf("pagemap: %w", err)
 	}
-	const userModeOnly = 1
-	uffd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|userModeOnly, 0, 0)
-	if errno != 0 {
-		return before{}, fmt.Errorf("userfaultfd: %w", errno)
-	}
-	return before{pagemap: pagemap, uffd: int(uffd), pid: os.Getpid()}, nil
+	uffd, _ := jailtest.OpenUserfault()
+	return before{pagemap: pagemap, uffd: uffd, pid: os.Getpid()}, nil
 }
 
 // child runs one attempt and gives what it told and how it ended.
@@ -127,12 +147,12 @@ func (c child) killedBy(s syscall.Signal) bool {
 	return ws.Signaled() && ws.Signal() == s
 }
 
-func start(t *testing.T, where stage, profile, name string) child {
+func start(t *testing.T, where stage, profile, name string, env ...string) child {
 	t.Helper()
 	ours, theirs := socketPair(t)
 	defer ours.Close()
 	cmd := exec.Command("/proc/self/exe", "attempt", string(where), profile, name)
-	cmd.Env = []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
+	cmd.Env = append([]string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}, env...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -99,14 +99,15 @@ func commonLimits(fileBytes, cpuSeconds uint64) []limit {
 }
 
 // runtimeCalls is what Go's runtime uses while it runs, starts threads and
-// preempts them. restart_syscall is made by
+// preempts them. epoll_pwait waits for its timers, on the poller that Enter
+// has it make; nothing can be added to that one. restart_syscall is made by
 // the kernel itself when a sleeping call is interrupted, for instance by the
 // freezer.
 func runtimeCalls() []rule {
 	return join(plain(
 		unix.SYS_CLOSE, unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD, unix.SYS_TGKILL,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK,
-		unix.SYS_RESTART_SYSCALL, unix.SYS_CLOCK_GETTIME, unix.SYS_GETRANDOM, unix.SYS_PPOLL,
+		unix.SYS_RESTART_SYSCALL, unix.SYS_CLOCK_GETTIME, unix.SYS_GETRANDOM, unix.SYS_PPOLL, unix.SYS_EPOLL_PWAIT,
 		unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 	), []rule{{unix.SYS_CLONE, []condition{{arg: 0, wide: true, among: []uint32{goThreadFlags}}}}})
 }
