@@ -1,0 +1,53 @@
+//go:build linux
+
+// Command carrel-worker is what the node starts: the spawner, and the
+// confined processes that the spawner makes. It is not for people.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/carrel-dev/carrel/sandbox/jail"
+	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
+	"github.com/carrel-dev/carrel/worker"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+
+func run(args []string, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprintln(stderr, "carrel-worker is started by carrel; run carrel serve")
+		return 2
+	}
+	var err error
+	switch args[0] {
+	case "spawner":
+		err = spawn(args[1:])
+	case "probe":
+		return jail.Probe()
+	case "worker":
+		err = worker.Serve()
+	case "compile":
+		err = worker.Compile()
+	default:
+		err = fmt.Errorf("unknown mode %q: the binaries carrel and carrel-worker are of different releases", args[0])
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "carrel-worker:", err)
+		return 1
+	}
+	return 0
+}
+
+func spawn(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("the spawner takes its configuration and nothing else")
+	}
+	cfg, err := spawner.ParseServerConfig(args[0])
+	if err != nil {
+		return err
+	}
+	return spawner.Serve(jail.Socket, cfg)
+}
