@@ -323,7 +323,7 @@ func TestVanishedAndRolledBackRecordsAreUnreadable(t *testing.T) {
 		if _, _, err := s.Get(gone); !fault.Is(err, fault.NotFound) {
 			t.Errorf("a deleted one whose mark is gone: %v", err)
 		}
-		f.hidden.Store(nil)          // restored
+		f.hidden.Store(nil) // restored
 		pass(62 * time.Second)
 		wantValue(t, s, lost, "1")
 		wantValue(t, s, old, "2")
