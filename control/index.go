@@ -1,0 +1,428 @@
+package control
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/carrel-dev/carrel/admit"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/secret"
+	"github.com/carrel-dev/carrel/store"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+// index is the desired state as it is asked for: by access key, by name, by
+// account. It is fed by the snapshots of the stores, which see to it that
+// changes come once and in order. The request path reads the tables; control
+// acts and lists take the lock for a moment.
+type index struct {
+	mu       sync.RWMutex
+	records  map[store.Key]held[any] // what the snapshots hold, deletions left out
+	damaged  map[store.Key]error     // what they could not read
+	groups   map[tenant.UID]*group   // functions and what hangs on them
+	names    map[tenant.AccountID]map[function.Name]struct{}
+	ends     map[tenant.AccountID]int // end tenants of each account
+	blobs    map[blobRef]int          // in how many functions a blob is named
+	reserved map[tenant.AccountID]int // reserved concurrency of each account
+	codeSize map[tenant.AccountID]int64
+	loading  bool
+
+	accounts   *table[tenant.AccountID, *account]
+	slugs      *table[tenant.Slug, tenant.AccountID]
+	keys       *table[string, *accessKey]
+	endTenants *table[endName, *tenant.EndTenant]
+	folded     *table[endName, *tenant.EndTenant]
+	functions  *table[functionName, *deployed]
+
+	// generation counts the changes that decisions depend on.
+	generation atomic.Uint64
+}
+
+type held[T any] struct {
+	T   T
+	key store.Key
+	rev store.Revision
+}
+
+type account struct {
+	tenantRecord
+	key  store.Key
+	rev  store.Revision
+	plan admit.Plan
+}
+
+type endName struct {
+	account tenant.AccountID
+	name    tenant.EndTenantID
+}
+
+type functionName struct {
+	account tenant.AccountID
+	name    function.Name
+}
+
+type blobRef struct {
+	owner  tenant.UID
+	kind   secret.Kind
+	digest function.Digest
+}
+
+// group is a function and its parts as they have come in so far; the
+// function itself may be missing.
+type group struct {
+	function *held[functionRecord]
+	versions map[string]*held[versionRecord]
+	aliases  map[string]*held[aliasRecord]
+	events   map[string]*held[eventRecord]
+	view     *deployed
+}
+
+func newIndex() *index {
+	return &index{
+		records:    map[store.Key]held[any]{},
+		damaged:    map[store.Key]error{},
+		groups:     map[tenant.UID]*group{},
+		names:      map[tenant.AccountID]map[function.Name]struct{}{},
+		ends:       map[tenant.AccountID]int{},
+		blobs:      map[blobRef]int{},
+		reserved:   map[tenant.AccountID]int{},
+		codeSize:   map[tenant.AccountID]int64{},
+		accounts:   newTable[tenant.AccountID, *account](),
+		slugs:      newTable[tenant.Slug, tenant.AccountID](),
+		keys:       newTable[string, *accessKey](),
+		endTenants: newTable[endName, *tenant.EndTenant](),
+		folded:     newTable[endName, *tenant.EndTenant](),
+		functions:  newTable[functionName, *deployed](),
+	}
+}
+
+// apply takes in a change that a snapshot saw. A record that cannot be read
+// counts as not there: nobody is let in by it and nothing runs by it.
+func (ix *index) apply(it store.Item[any]) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	before := ix.records[it.Key].T
+	after := it.Value
+	if it.Deleted || it.Err != nil {
+		after = nil
+	}
+	if delete(ix.damaged, it.Key); it.Err != nil {
+		ix.damaged[it.Key] = it.Err
+	}
+	if after == nil {
+		delete(ix.records, it.Key)
+	} else {
+		ix.records[it.Key] = held[any]{after, it.Key, it.Revision}
+	}
+	if before != nil || after != nil {
+		ix.install(it, before, after)
+	}
+}
+
+// decodeFor reads a value into the record of the key's family.
+func decodeFor(e store.Entry) (any, error) {
+	k, value := e.Key, e.Value
+	switch familyOf(k) {
+	case tenantFamily:
+		return decodeAs[tenantRecord](value)
+	case endTenantFamily:
+		return decodeAs[tenant.EndTenant](value)
+	case userFamily, roleFamily:
+		return decodeAs[identityRecord](value)
+	case keyFamily:
+		return decodeAs[keyRecord](value)
+	case functionFamily:
+		return decodeAs[functionRecord](value)
+	case versionFamily:
+		return decodeAs[versionRecord](value)
+	case aliasFamily:
+		return decodeAs[aliasRecord](value)
+	case eventFamily:
+		return decodeAs[eventRecord](value)
+	}
+	return nil, fault.New("control.decode", fault.Unsupported, "a stored record is of the unknown family %q.", familyOf(k)).
+		WithRemedy("Run the newer version that wrote it.")
+}
+
+func decodeAs[T any](value []byte) (any, error) {
+	var r T
+	if err := decode(value, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// install moves the index from the record before to the one after; either
+// may be nil.
+func (ix *index) install(c store.Item[any], before, after any) {
+	switch familyOf(c.Key) {
+	case tenantFamily:
+		ix.installTenant(c, before, after)
+	case endTenantFamily:
+		ix.installEndTenant(before, after)
+	case keyFamily:
+		ix.installKey(c, before, after)
+	case userFamily, roleFamily:
+		ix.generation.Add(1)
+	default:
+		ix.installPart(c, before, after)
+	}
+}
+
+func (ix *index) installTenant(c store.Item[any], before, after any) {
+	defer ix.generation.Add(1)
+	if after == nil { // tenants leave a tombstone: this one cannot be read
+		ix.accounts.remove(before.(*tenantRecord).Account)
+		return
+	}
+	r := after.(*tenantRecord)
+	plan, found := admit.Plans()[r.Plan]
+	if !found {
+		plan = admit.Plans()[DefaultPlan]
+	}
+	ix.accounts.set(r.Account, &account{tenantRecord: *r, key: c.Key, rev: c.Revision, plan: plan})
+	ix.slugs.set(r.Slug, r.Account)
+}
+
+func (ix *index) installEndTenant(before, after any) {
+	if before != nil {
+		e := before.(*tenant.EndTenant)
+		ix.ends[e.Account]--
+		ix.endTenants.remove(endName{e.Account, e.ID})
+		ix.folded.remove(endName{e.Account, tenant.EndTenantID(e.ID.Fold())})
+	}
+	if after != nil {
+		e := after.(*tenant.EndTenant)
+		ix.ends[e.Account]++
+		ix.endTenants.set(endName{e.Account, e.ID}, e)
+		ix.folded.set(endName{e.Account, tenant.EndTenantID(e.ID.Fold())}, e)
+	}
+}
+
+func (ix *index) installKey(c store.Item[any], before, after any) {
+	defer ix.generation.Add(1)
+	if before != nil {
+		ix.keys.remove(before.(*keyRecord).ID)
+	}
+	if after != nil {
+		r := after.(*keyRecord)
+		ix.keys.set(r.ID, &accessKey{keyRecord: *r, key: c.Key, rev: c.Revision})
+	}
+}
+
+// installPart puts a part into its group and shows the group anew.
+func (ix *index) installPart(c store.Item[any], before, after any) {
+	var uid tenant.UID
+	switch {
+	case familyOf(c.Key) != functionFamily:
+		uid = functionOf(c.Key)
+	case after != nil:
+		uid = after.(*functionRecord).UID
+	default:
+		uid = before.(*functionRecord).UID
+	}
+	// A name that was deleted and given anew between two looks at the store:
+	// the old function ends before the new one begins.
+	if old, isFunction := before.(*functionRecord); isFunction && old.UID != uid {
+		ix.groups[old.UID].function = nil
+		ix.show(old.UID)
+	}
+	f := ix.groups[uid]
+	if f == nil {
+		f = &group{
+			versions: map[string]*held[versionRecord]{},
+			aliases:  map[string]*held[aliasRecord]{},
+			events:   map[string]*held[eventRecord]{},
+		}
+		ix.groups[uid] = f
+	}
+	switch familyOf(c.Key) {
+	case functionFamily:
+		f.function = nil
+		if after != nil {
+			f.function = &held[functionRecord]{*after.(*functionRecord), c.Key, c.Revision}
+		}
+	case versionFamily:
+		put(f.versions, c, before, func(r *versionRecord) string { return r.Number })
+	case aliasFamily:
+		put(f.aliases, c, before, func(r *aliasRecord) string { return r.Name })
+	case eventFamily:
+		put(f.events, c, before, func(r *eventRecord) string { return r.Qualifier })
+	}
+	ix.show(uid)
+}
+
+//lint:allow params the before and after of one change belong together
+// put moves a part from what it was before, under its name then, to what it
+// is in c.
+func put[T any](into map[string]*held[T], c store.Item[any], before any, name func(*T) string) {
+	if before != nil {
+		delete(into, name(before.(*T)))
+	}
+	if r, there := c.Value.(*T); there && !c.Deleted && c.Err == nil {
+		into[name(r)] = &held[T]{*r, c.Key, c.Revision}
+	}
+}
+
+// show makes the group's view the one that readers see. While everything is
+// being loaded that is put off to the end.
+func (ix *index) show(uid tenant.UID) {
+	if ix.loading {
+		return
+	}
+	f := ix.groups[uid]
+	old := f.view
+	if old != nil {
+		ix.account(old, -1)
+	}
+	if f.function == nil {
+		f.view = nil
+		if old != nil {
+			name := functionName{old.Account, old.Name}
+			// The name may be another function's by now.
+			if now, found := ix.functions.get(name); found && now.UID == uid {
+				ix.functions.remove(name)
+				delete(ix.names[old.Account], old.Name)
+			}
+		}
+		if len(f.versions)+len(f.aliases)+len(f.events) == 0 {
+			delete(ix.groups, uid)
+		}
+		return
+	}
+	f.view = view(f)
+	ix.account(f.view, 1)
+	ix.functions.set(functionName{f.view.Account, f.view.Name}, f.view)
+	if ix.names[f.view.Account] == nil {
+		ix.names[f.view.Account] = map[function.Name]struct{}{}
+	}
+	ix.names[f.view.Account][f.view.Name] = struct{}{}
+}
+
+// account adds a view to the sums, or takes it off them.
+func (ix *index) account(d *deployed, sign int) {
+	for ref, size := range d.blobs() {
+		if ix.blobs[ref] += sign; ix.blobs[ref] == 0 {
+			delete(ix.blobs, ref)
+		}
+		ix.codeSize[d.Account] += int64(sign) * size
+	}
+	if d.Reserved != nil {
+		ix.reserved[d.Account] += sign * *d.Reserved
+	}
+}
+
+// loaded ends the loading: everything is shown.
+func (ix *index) loaded() {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	ix.loading = false
+	for uid := range ix.groups {
+		ix.show(uid)
+	}
+}
+
+// orphans lists the parts whose function is gone, as a node that died in the
+// middle of a deletion leaves them, and the identities and end tenants whose
+// tenant was never made.
+func (ix *index) orphans() map[store.Key]store.Revision {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	gone := map[store.Key]store.Revision{}
+	owners := map[tenant.UID]bool{}
+	ix.accounts.each(func(_ tenant.AccountID, a *account) { owners[a.UID] = true })
+	if len(ix.damaged) > 0 {
+		return gone // what hangs on a record that cannot be read hangs on something
+	}
+	for k, r := range ix.records {
+		switch familyOf(k) {
+		case versionFamily, aliasFamily, eventFamily:
+			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
+				gone[k] = r.rev
+			}
+		case userFamily, roleFamily, keyFamily:
+			if !owners[Owner(k)] {
+				gone[k] = r.rev
+			}
+		case tenantFamily, endTenantFamily, functionFamily:
+		}
+	}
+	return gone
+}
+
+// revision gives the last known revision of a record; zero if it has none.
+func (ix *index) revision(k store.Key) store.Revision {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.records[k].rev
+}
+
+// endTenantCount gives how many end tenants an account has.
+func (ix *index) endTenantCount(id tenant.AccountID) int {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.ends[id]
+}
+
+// functionCount gives how many functions an account has.
+func (ix *index) functionCount(id tenant.AccountID) int {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return len(ix.names[id])
+}
+
+// functionNames lists the functions of an account, in no order.
+func (ix *index) functionNames(id tenant.AccountID) []function.Name {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return slices.Collect(maps.Keys(ix.names[id]))
+}
+
+// reservedOf gives the sum of the reserved concurrency of an account.
+func (ix *index) reservedOf(id tenant.AccountID) int {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.reserved[id]
+}
+
+// codeSizeOf gives the bytes of an account's packages; one that several
+// functions have counts for each.
+func (ix *index) codeSizeOf(id tenant.AccountID) int64 {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.codeSize[id]
+}
+
+// named tells whether a record names the blob, or may: what a record names
+// that cannot be read is not known.
+func (ix *index) named(ref blobRef) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.blobs[ref] > 0 || len(ix.damaged) > 0
+}
+
+// byUID finds a function by its internal id.
+func (ix *index) byUID(uid tenant.UID) (*deployed, bool) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if g := ix.groups[uid]; g != nil && g.view != nil {
+		return g.view, true
+	}
+	return nil, false
+}
+
+// unfinished lists the functions that have something to be built.
+func (ix *index) unfinished() []*deployed {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	var list []*deployed
+	for _, g := range ix.groups {
+		if g.view != nil && len(g.view.pending()) > 0 {
+			list = append(list, g.view)
+		}
+	}
+	return list
+}
