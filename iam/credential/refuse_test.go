@@ -100,6 +100,17 @@ func TestScope(t *testing.T) {
 	}
 }
 
+func TestScopeDate(t *testing.T) {
+	t.Parallel()
+	r := message{url: "http://localhost/f"}.sign(t)
+	editAuth("/20150830/", "/20150829/")(r)
+	_, err := verify(t, newVerifier(signedAt), r)
+	wantCode(t, err, credential.CodeSignatureDoesNotMatch)
+	if !strings.Contains(err.Error(), "date of the credential scope") {
+		t.Fatalf("%v does not say that the dates differ", err)
+	}
+}
+
 // TestClockEdges is A18: what is valid at which second.
 func TestClockEdges(t *testing.T) {
 	t.Parallel()
@@ -345,16 +356,17 @@ func TestPayloadHash(t *testing.T) {
 	t.Parallel()
 	v := newVerifier(signedAt)
 	s3 := message{service: "s3", method: "PUT", url: "http://localhost/bucket/k", body: "data"}
-	for name, hash := range map[string]string{
-		"unsigned": "UNSIGNED-PAYLOAD", "chunks": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "trailer": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-		"another": hexSHA256("other"), "upper case": strings.ToUpper(hexSHA256("data")), "empty": "-",
+	for hash, says := range map[string]string{
+		"UNSIGNED-PAYLOAD": "payload is not under the signature", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD": "in chunks",
+		"STREAMING-UNSIGNED-PAYLOAD-TRAILER": "in chunks", hexSHA256("other"): "not the SHA-256",
+		strings.ToUpper(hexSHA256("data")): "not the SHA-256", "-": "not the SHA-256",
 	} {
 		for _, service := range []string{"s3", "lambda"} {
 			m := s3
 			m.service, m.payloadHash = service, hash
 			_, err := verify(t, v, m.sign(t))
-			if got := codeOf(err); got != credential.CodeSignatureDoesNotMatch {
-				t.Errorf("%s %s: code %q (%v)", service, name, got, err)
+			if got := codeOf(err); got != credential.CodeSignatureDoesNotMatch || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s %s: code %q (%v)", service, hash, got, err)
 			}
 		}
 	}
@@ -434,6 +446,62 @@ func TestPresignedRefusals(t *testing.T) {
 	many.URL.RawQuery += strings.Repeat("&a", 600)
 	_, err = verify(t, v, many)
 	wantCode(t, err, credential.CodeIncompleteSignature)
+}
+
+// TestOneSignature refuses requests with two signatures, valid or not.
+func TestOneSignature(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(signedAt)
+	r := message{url: "http://localhost/f"}.sign(t)
+	r.Header.Add("Authorization", r.Header.Get("Authorization"))
+	_, err := verify(t, v, r)
+	wantCode(t, err, credential.CodeIncompleteSignature)
+	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"} {
+		_, err = verify(t, v, message{url: "http://localhost/f?" + name + "=x"}.sign(t))
+		wantCode(t, err, credential.CodeIncompleteSignature)
+	}
+}
+
+// TestSessionToken signs with temporary credentials as an SDK does: the
+// signature is right, and no session is known.
+func TestSessionToken(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(signedAt)
+	m := message{url: "http://localhost/f", header: http.Header{"X-Amz-Security-Token": {"AQoDYXdzEPT"}}}
+	_, err := verify(t, v, m.sign(t))
+	wantCode(t, err, credential.CodeUnrecognizedClient)
+	m.url += "?X-Amz-Expires=60"
+	_, err = verify(t, v, m.presign(t)) // the SDK moves the header into the query
+	wantCode(t, err, credential.CodeUnrecognizedClient)
+}
+
+// TestSameUnderSignature sends what has the same canonical form as what was
+// signed and would be read differently.
+func TestSameUnderSignature(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(signedAt)
+	semicolon := message{method: "GET", url: "http://localhost/f?a=1%3Bb"}.sign(t)
+	if _, err := verify(t, v, semicolon); err != nil {
+		t.Fatal(err)
+	}
+	semicolon.URL.RawQuery = "a=1;b" // net/url drops the parameter
+	_, err := verify(t, v, semicolon)
+	wantCode(t, err, credential.CodeIncompleteSignature)
+
+	split := message{url: "http://localhost/f", header: http.Header{"X-Amz-Tenant-Id": {"acme,globex"}}}.sign(t)
+	if _, err := verify(t, v, split); err != nil {
+		t.Fatal(err)
+	}
+	split.Header["X-Amz-Tenant-Id"] = []string{"acme", "globex"} // read as the first
+	_, err = verify(t, v, split)
+	wantCode(t, err, credential.CodeIncompleteSignature)
+
+	r := message{url: "http://localhost/f", header: http.Header{"X-Note": {"a"}}}.sign(t)
+	r.Header["x-note"] = []string{"evil"} // one of the two is verified, the other may be read
+	for range 50 {                        // the order of a map is random
+		_, err := v.Verify(r, nil)
+		wantCode(t, err, credential.CodeIncompleteSignature)
+	}
 }
 
 // TestSpellings gives Verify header maps that net/http would not make.
