@@ -20,8 +20,9 @@ const (
 const x32Bit = 0x40000000
 
 // goThreadFlags are the flags with which Go's runtime starts a thread
-// (runtime/os_linux.go, cloneFlags). With any others clone makes a process.
-const goThreadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
+// (runtime/os_linux.go, cloneFlags, and runtime.clone of the architecture).
+// With others clone makes a process, or a thread in other namespaces.
+const goThreadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD | archThreadFlags
 
 // condition is a demand on one argument. Arguments that the kernel itself
 // reads as 32 bits are compared by their low half only; wide ones by both.
