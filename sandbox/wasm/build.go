@@ -228,7 +228,8 @@ func (b *builder) artifact(g *Guest, native []byte) (*Artifact, error) {
 	default:
 		return nil, err
 	}
-	a.Module, err = wasm.Strip(module)
+	stripped, err := wasm.Strip(module)
+	a.Module = named(stripped, native)
 	return a, err
 }
 

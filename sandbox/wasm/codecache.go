@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -16,12 +17,11 @@ import (
 // key is not that of the module that was compiled), or takes the code of a
 // compilation.
 type codeStore struct {
-	mu     sync.Mutex
-	serve  []byte   // what Get gives; nil for nothing
-	taken  []byte   // what the last Add brought
-	key    [32]byte // of the last Get or Add
-	stale  bool     // wazero refused what was served
-	served bool
+	mu    sync.Mutex
+	serve []byte   // what Get gives; nil for nothing
+	taken []byte   // what the last Add brought
+	key   [32]byte // of the last Get or Add
+	stale bool     // wazero refused what was served
 }
 
 // Get gives the code to be served.
@@ -32,7 +32,6 @@ func (s *codeStore) Get(key [sha256.Size]byte) (io.ReadCloser, bool, error) {
 	if s.serve == nil {
 		return nil, false, nil
 	}
-	s.served = true
 	return io.NopCloser(bytes.NewReader(s.serve)), true, nil
 }
 
@@ -60,10 +59,10 @@ func (s *codeStore) Delete([sha256.Size]byte) error {
 var errStaleCode = errors.New("the native code is of another wazero version")
 
 // serving runs f, which loads a module, while code is served; it fails if f
-// got its code from elsewhere.
+// compiled instead. (A module that is loaded already has its code; see named.)
 func (s *codeStore) serving(code []byte, f func() error) error {
 	s.mu.Lock()
-	s.serve, s.taken, s.stale, s.served = code, nil, false, false
+	s.serve, s.taken, s.stale = code, nil, false
 	s.mu.Unlock()
 	err := f()
 	s.mu.Lock()
@@ -74,15 +73,9 @@ func (s *codeStore) serving(code []byte, f func() error) error {
 		return err
 	case s.stale || s.taken != nil:
 		return errStaleCode
-	case !s.served:
-		// wazero knew the module: its memory of modules goes by their bytes,
-		// which do not tell the code of empty bodies.
-		return errLoadedAlready
 	}
 	return nil
 }
-
-var errLoadedAlready = errors.New("the module is loaded already")
 
 // taking runs f, which compiles, and gives the native code and its key.
 func (s *codeStore) taking(f func() error) (code []byte, key [32]byte, err error) {
@@ -117,4 +110,14 @@ func fingerprint(code []byte, key [32]byte) (string, error) {
 		return "", errors.New("wazero's native code ends in its header: this wazero version is not supported")
 	}
 	return string(code[len(codeMagic)+1:][:n]) + "-" + hex.EncodeToString(key[:16]), nil
+}
+
+// named adds a custom section with the digest of the native code to a module
+// with empty bodies. wazero remembers loaded modules by their bytes, and
+// modules that differ in their code alone would be one and the same to it.
+func named(module, code []byte) []byte {
+	const name = "carrel.code"
+	sum := sha256.Sum256(code)
+	section := append([]byte{0, byte(1 + len(name) + len(sum)), byte(len(name))}, name...)
+	return append(append(slices.Clip(module), section...), sum[:]...)
 }

@@ -113,8 +113,7 @@ type LoadConfig struct {
 }
 
 // Load makes a guest from an encoded artifact. The bytes are used for as long
-// as the guest lives and must not change. An artifact that is loaded already
-// is refused; Guest.Another gives more instances.
+// as the guest lives and must not change.
 func (e *Engine) Load(ctx context.Context, artifact []byte, c LoadConfig) (*Guest, error) {
 	a, _, err := decode(artifact, true)
 	if err != nil {

@@ -410,7 +410,7 @@ func FuzzCalls(f *testing.F) {
 			return v
 		}
 		for len(script) > 0 {
-			fn := all[int(next())%len(all)]
+			fn := all[next()%uint64(len(all))]
 			args := make([]uint64, len(fn.Params))
 			for i := range args {
 				args[i] = next()
