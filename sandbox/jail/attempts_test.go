@@ -22,6 +22,9 @@ func collect() map[string]func(before) (syscall.Errno, []string) {
 	all := map[string]func(before) (syscall.Errno, []string){
 		"nothing":   func(before) (syscall.Errno, []string) { return 0, nil },
 		"inventory": inventory,
+		"exec and look": func(before) (syscall.Errno, []string) {
+			return errnoOf(syscall.Exec("/proc/self/exe", []string{"x", "capabilities"}, nil)), nil
+		},
 	}
 	for _, table := range []map[string]func(before) syscall.Errno{attacks(), lateAttacks(), everydayWork(), layerAttacks()} {
 		for name, f := range table {

@@ -24,6 +24,8 @@ type stage string
 const (
 	free   stage = "free"   // no namespaces, no filter: the control
 	layers stage = "layers" // after Enter, but for the filter
+	bereft stage = "bereft" // namespaces, and capabilities dropped but not locked
+	closed stage = "closed" // namespaces, and capabilities locked and dropped
 	inside stage = "inside" // after Enter
 	locked stage = "locked" // after Enter and LockDown
 )
@@ -42,7 +44,7 @@ func TestMain(m *testing.M) {
 	if err := unix.CloseRange(Socket, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		panic(err)
 	}
-	jailtest.Main(m, map[string]jailtest.Child{"attempt": runAttempt})
+	jailtest.Main(m, map[string]jailtest.Child{"attempt": runAttempt, "capabilities": tellCapabilities})
 }
 
 const testMemoryCap = 8 << 30
@@ -79,9 +81,14 @@ func runAttempt(args []string) int {
 			return tell(outcome{Error: err.Error()})
 		}
 	case layers:
-		if err := enterLayers(profile); err != nil {
-			return tell(outcome{Error: err.Error()})
-		}
+		err = enterLayers(profile)
+	case bereft:
+		err = dropCapabilities()
+	case closed:
+		err = errors.Join(lockCapabilities(), dropCapabilities())
+	}
+	if err != nil {
+		return tell(outcome{Error: err.Error()})
 	}
 	if where == locked {
 		if err := LockDown(profile); err != nil {
@@ -118,6 +125,16 @@ func tell(o outcome) int {
 		return 1
 	}
 	return 0
+}
+
+// tellCapabilities is what a child turns into by exec.
+func tellCapabilities([]string) int {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 1
+	}
+	return tell(outcome{Done: true, Found: []string{fmt.Sprintf("%x %x", data[0].Permitted, data[0].Effective)}})
 }
 
 // before is what a worker opens before Enter.

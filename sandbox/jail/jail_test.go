@@ -164,6 +164,19 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// TestCapabilitiesStayLost shows that locked securebits keep user 0 of the
+// namespace from getting capabilities by exec, which is what the bounding set
+// would otherwise have to be emptied for.
+func TestCapabilitiesStayLost(t *testing.T) {
+	t.Parallel()
+	for where, none := range map[stage]bool{bereft: false, closed: true} {
+		c := start(t, where, "worker", "exec and look")
+		if !c.Done || len(c.Found) != 1 || (c.Found[0] == "0 0") != none {
+			t.Errorf("%s: %v, %+v, %s", where, c.state, c.outcome, c.stderr)
+		}
+	}
+}
+
 func TestEnterRefusesWithoutMemoryCap(t *testing.T) {
 	err := fmt.Errorf("step: %w", errNoMemoryCap)
 	if got := Remedy(err, func(string) string { return "" }); !strings.Contains(got, "RLIMIT_DATA") {
