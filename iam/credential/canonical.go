@@ -55,7 +55,7 @@ func (v *Verifier) release(s *scratch) {
 	s.host[0], s.length[0] = "", ""
 	clear(s.names)
 	clear(s.values)
-	if cap(s.query)+cap(s.canon) <= keepBuffer {
+	if cap(s.query)+cap(s.sorted)+cap(s.canon)+cap(s.paths[0])+cap(s.paths[1])+cap(s.paths[2]) <= keepBuffer {
 		v.scratch.Put(s)
 	}
 }

@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
 	"github.com/carrel-dev/carrel/iam/credential"
 )
 
@@ -280,6 +284,39 @@ func TestIngressKeeps(t *testing.T) {
 	delete(h, "")
 	if len(h) != before {
 		t.Fatalf("kept %v", h)
+	}
+}
+
+// TestLambdaClient invokes through the SDK's own client, with all that its
+// middleware adds.
+func TestLambdaClient(t *testing.T) {
+	t.Parallel()
+	v := credential.New(credential.Config{Region: "us-east-1", Services: []string{"lambda"}, Lookup: keys})
+	server := httptest.NewServer(credential.Guard(echo(v)))
+	t.Cleanup(server.Close)
+	client := func(secret string) *lambda.Client {
+		return lambda.New(lambda.Options{
+			Region: "us-east-1", BaseEndpoint: aws.String(server.URL), RetryMaxAttempts: 1,
+			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: "AKIDGLOBEX", SecretAccessKey: secret}, nil
+			}),
+		})
+	}
+	for _, name := range []string{"hello", "arn:aws:lambda:us-east-1:222222222222:function:hello", "hello:live"} {
+		in := &lambda.InvokeInput{
+			FunctionName: aws.String(name), Payload: []byte(`{"a":1}`), Qualifier: aws.String("$LATEST"), TenantId: aws.String("acme-1"),
+			InvocationType: types.InvocationTypeRequestResponse, LogType: types.LogTypeTail,
+		}
+		out, err := client(string(keys["AKIDGLOBEX"].Secret)).Invoke(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := string(out.Payload); !strings.Contains(text, "caller=arn:aws:iam::222222222222:user/admin\n") || !strings.Contains(text, "x-amz-tenant-id=acme-1\n") {
+			t.Errorf("%s: %s", name, text)
+		}
+		if _, err := client("wrong").Invoke(t.Context(), in); err == nil {
+			t.Errorf("%s: a wrong secret is accepted", name)
+		}
 	}
 }
 
