@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	// What this run was started with is not to be found in a jail by accident.
-	if err := unix.CloseRange(Socket, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := unix.CloseRange(Socket+1, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		panic(err)
 	}
 	jailtest.Main(m, map[string]jailtest.Child{"attempt": runAttempt, "capabilities": tellCapabilities})
