@@ -1,0 +1,51 @@
+# Everything is pure Go; make build and make demo need nothing else.
+export CGO_ENABLED := 0
+GO      ?= go
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 10m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/carrel and bin/carrel-worker, both static
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/carrel ./cmd/carrel-worker
+
+.PHONY: demo
+demo: build ## start a node in a temporary folder and show what it does
+	$(GO) run ./test/demo -bin $(BIN)
+
+.PHONY: test
+test: ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds only
+	$(GO) vet ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build ./cmd/carrel
+	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/carrel
+	$(GO) test -timeout 14m ./...
+
+.PHONY: soak
+soak: ## random tests for 1,000 rounds, then every fuzz target for $(FUZZTIME)
+	CARREL_TEST_ROUNDS=1000 $(GO) test -timeout 6h ./...
+	$(MAKE) fuzz
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for $(FUZZTIME) each (make fuzz FUZZTIME=30s)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //' | sort -u); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: build ## measure everything in one go and print a table of ratios
+	$(GO) run ./test/bench -bin $(BIN)
+
+.PHONY: lint
+lint: ## check formatting and the rules of this code base
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	$(GO) test -count=1 ./internal/lint
