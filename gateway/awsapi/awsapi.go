@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/credential"
 )
@@ -134,6 +135,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 	if m.act == nil {
 		return fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
 	}
+	r = r.WithContext(control.WithRequestID(r.Context(), id))
 	rq := &request{h: h, r: r, id: id, matched: m, principal: principal, body: body.bytes}
 	return rq.answer(w)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
-// Control is the desired state as this protocol needs it. Every method but
+// Control is the desired state as this protocol needs it, which
+// *control.Service is. Every method but
 // those of Directory takes a Grant and refuses one that is not for its own
 // action on the function that it names.
 type Control interface {
@@ -39,34 +41,34 @@ type Directory interface {
 
 // FunctionStore holds functions.
 type FunctionStore interface {
-	CreateFunction(context.Context, iam.Grant, CreateFunctionInput) (FunctionView, error)
-	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (FunctionView, error)
-	UpdateFunctionCode(context.Context, iam.Grant, UpdateCodeInput) (FunctionView, error)
-	UpdateFunctionConfiguration(context.Context, iam.Grant, UpdateConfigurationInput) (FunctionView, error)
+	CreateFunction(context.Context, iam.Grant, control.CreateFunctionInput) (control.FunctionView, error)
+	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (control.FunctionView, error)
+	UpdateFunctionCode(context.Context, iam.Grant, control.UpdateCodeInput) (control.FunctionView, error)
+	UpdateFunctionConfiguration(context.Context, iam.Grant, control.UpdateConfigurationInput) (control.FunctionView, error)
 	DeleteFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) error
 }
 
 // VersionStore holds versions and lists.
 type VersionStore interface {
-	ListFunctions(context.Context, iam.Grant, ListInput) (Page[FunctionView], error)
-	PublishVersion(context.Context, iam.Grant, PublishInput) (FunctionView, error)
-	ListVersions(ctx context.Context, g iam.Grant, name function.Name, in ListInput) (Page[FunctionView], error)
+	ListFunctions(context.Context, iam.Grant, control.ListInput) (control.Page[control.FunctionView], error)
+	PublishVersion(context.Context, iam.Grant, control.PublishInput) (control.FunctionView, error)
+	ListVersions(ctx context.Context, g iam.Grant, name function.Name, in control.ListInput) (control.Page[control.FunctionView], error)
 }
 
 // AliasStore holds aliases.
 type AliasStore interface {
-	CreateAlias(context.Context, iam.Grant, AliasInput) (function.Alias, error)
+	CreateAlias(context.Context, iam.Grant, control.AliasInput) (function.Alias, error)
 	GetAlias(ctx context.Context, g iam.Grant, name function.Name, alias string) (function.Alias, error)
-	UpdateAlias(context.Context, iam.Grant, AliasInput) (function.Alias, error)
+	UpdateAlias(context.Context, iam.Grant, control.AliasInput) (function.Alias, error)
 	DeleteAlias(ctx context.Context, g iam.Grant, name function.Name, alias string) error
-	ListAliases(context.Context, iam.Grant, ListAliasesInput) (Page[function.Alias], error)
+	ListAliases(context.Context, iam.Grant, control.ListAliasesInput) (control.Page[function.Alias], error)
 }
 
 // SettingStore holds what belongs to a function as a whole.
 type SettingStore interface {
 	ConcurrencyStore
 	TagStore
-	AccountSettings(context.Context, iam.Grant) (AccountSettings, error)
+	AccountSettings(context.Context, iam.Grant) (control.AccountSettings, error)
 }
 
 // ConcurrencyStore holds reserved concurrency; nil means that none is reserved.
@@ -89,100 +91,5 @@ type EventConfigStore interface {
 	UpdateEventConfig(ctx context.Context, g iam.Grant, name function.Name, c function.EventConfig) (function.EventConfig, error)
 	GetEventConfig(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (function.EventConfig, error)
 	DeleteEventConfig(ctx context.Context, g iam.Grant, name function.Name, qualifier string) error
-	ListEventConfigs(ctx context.Context, g iam.Grant, name function.Name, in ListInput) (Page[function.EventConfig], error)
-}
-
-// CreateFunctionInput is a new function.
-type CreateFunctionInput struct {
-	Name        function.Name
-	Description string
-	Runtime     function.Runtime
-	Handler     string
-	Role        string
-	Limits      function.Limits
-	Environment map[string]string
-	Tenancy     function.TenantIsolationMode
-	Tags        map[string]string
-	Package     []byte
-	Publish     bool
-}
-
-// UpdateCodeInput is new code for a function.
-type UpdateCodeInput struct {
-	Name       function.Name
-	Package    []byte
-	RevisionID string
-	Publish    bool
-	DryRun     bool
-}
-
-// UpdateConfigurationInput is what of a configuration is to change; nil leaves a field.
-type UpdateConfigurationInput struct {
-	Name        function.Name
-	Description *string
-	Runtime     *function.Runtime
-	Handler     *string
-	Role        *string
-	MemoryMB    *int
-	TimeoutSec  *int
-	Environment map[string]string
-	RevisionID  string
-}
-
-// PublishInput asks for a version.
-type PublishInput struct {
-	Name        function.Name
-	CodeSha256  string
-	Description *string
-	RevisionID  string
-}
-
-// ListInput asks for a page.
-type ListInput struct {
-	Marker      string
-	MaxItems    int
-	AllVersions bool
-}
-
-// ListAliasesInput asks for a page of aliases, of one version if it is named.
-type ListAliasesInput struct {
-	Name     function.Name
-	Version  string
-	Marker   string
-	MaxItems int
-}
-
-// AliasInput makes or changes an alias; nil leaves a field.
-type AliasInput struct {
-	Name        function.Name
-	Alias       string
-	Version     *string
-	Description *string
-	Weights     map[string]float64
-	RevisionID  string
-}
-
-// Page is a part of a list.
-type Page[T any] struct {
-	Items      []T
-	NextMarker string
-}
-
-// FunctionView is one version of a function as the API shows it.
-type FunctionView struct {
-	Function  function.Function
-	Version   function.Version
-	Qualifier string
-	ARN       string
-	Reserved  *int
-	Tags      map[string]string
-}
-
-// AccountSettings are an account's limits and use.
-type AccountSettings struct {
-	Concurrency           int
-	UnreservedConcurrency int
-	TotalCodeSizeLimit    int64
-	FunctionCount         int64
-	TotalCodeSize         int64
+	ListEventConfigs(ctx context.Context, g iam.Grant, name function.Name, in control.ListInput) (control.Page[function.EventConfig], error)
 }

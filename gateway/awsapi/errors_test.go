@@ -52,7 +52,7 @@ func (b *bench) request(t testing.TB, method, path string, body []byte, header .
 func (b *bench) sendAs(t testing.TB, service string, r *http.Request, body []byte) answer {
 	t.Helper()
 	sum := sha256.Sum256(body)
-	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: acmeKey, SecretAccessKey: secretOfBoth}, r,
+	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: b.acme.AccessKeyID, SecretAccessKey: b.acme.SecretAccessKey}, r,
 		hex.EncodeToString(sum[:]), service, region, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestErrorBodies(t *testing.T) {
 func TestFailure(t *testing.T) {
 	t.Parallel()
 	var logged bytes.Buffer
-	h := New(Config{Region: region, Control: newFakeControl(), Invoker: &fakeInvoker{}, Log: slog.New(slog.NewJSONHandler(&logged, nil))}).(*handler)
+	h := New(Config{Region: region, Invoker: &fakeInvoker{}, Log: slog.New(slog.NewJSONHandler(&logged, nil))}).(*handler)
 	throttled := fault.New("x", fault.Throttled, "Rate Exceeded.")
 	throttled.Reason, throttled.RetryAfter = "CallerRateLimitExceeded", time.Millisecond
 	for _, tc := range []struct {
@@ -188,7 +188,7 @@ func TestShapes(t *testing.T) {
 	b := withFunctions(t)
 	const functionsPath, one = "/2015-03-31/functions", "/2015-03-31/functions/hello"
 	create := func(more string) string {
-		return `{"FunctionName":"new","Role":"` + acmeRole + `","Runtime":"wasm","Code":{"ZipFile":"AGFzbQ=="}` + more + `}`
+		return `{"FunctionName":"new","Role":"` + b.acme.RoleARN + `","Runtime":"wasm","Code":{"ZipFile":"AGFzbQ=="}` + more + `}`
 	}
 	for _, tc := range []struct{ method, path, body, code, message string }{
 		{"POST", functionsPath, `{`, "InvalidRequestContentException", "Could not parse request body into json"},
@@ -208,21 +208,21 @@ func TestShapes(t *testing.T) {
 		{"POST", functionsPath, create(`,"SnapStart":{"ApplyOn":"PublishedVersions"}`), "InvalidParameterValueException", "snapStart.applyOn"},
 		{"POST", functionsPath, create(`,"VpcConfig":{"SubnetIds":["subnet-1"]}`), "InvalidParameterValueException", "SubnetIds is not available"},
 		{"POST", functionsPath, create(`,"Architectures":["arm64"]`), "InvalidParameterValueException", "Architectures"},
-		{"POST", functionsPath, create(`,"PackageType":"Image"`), "InvalidParameterValueException", "packageType 'Image'"},
+		{"POST", functionsPath, create(`,"PackageType":"Image"`), "InvalidParameterValueException", "PackageType Image is not there"},
 		{"POST", functionsPath, strings.Replace(create(""), "AGFzbQ==", "not base64", 1), "SerializationException", "not valid base64"},
 		{"POST", functionsPath, strings.Replace(create(""), `"ZipFile":"AGFzbQ=="`, "", 1), "InvalidParameterValueException", "Please provide a source for function code."},
 		{"POST", functionsPath, strings.Replace(create(""), `"ZipFile":"AGFzbQ=="`, `"S3Bucket":"b","S3Key":"k"`, 1), "InvalidParameterValueException", "S3Bucket is not available"},
 		{"POST", functionsPath, strings.Replace(create(""), `"new"`, `"new:1"`, 1), "ValidationException", "Value 'new:1' at 'functionName'"},
 		{"POST", functionsPath, strings.Replace(create(""), `"new"`, `""`, 1), "ValidationException", "Value '' at 'functionName'"},
-		{"POST", functionsPath, strings.Replace(create(""), `"new"`, `"222222222222:function:new"`, 1), "AccessDeniedException", "lambda:CreateFunction"},
+		{"POST", functionsPath, strings.Replace(create(""), `"new"`, `"`+string(b.globex.AccountID)+`:function:new"`, 1), "AccessDeniedException", "lambda:CreateFunction"},
 		{"PUT", one + ":1/configuration", `{}`, "InvalidParameterValueException", "works on a function"},
 		{"PUT", one + "/configuration", `{"Runtime":null,"Handler":5}`, "SerializationException", "at 'handler'"},
 		{"PUT", "/2017-10-31/functions/hello/concurrency", `{}`, "ValidationException", "Value null at 'reservedConcurrentExecutions'"},
 		{"PUT", "/2017-10-31/functions/hello/concurrency", `{"ReservedConcurrentExecutions":1.5}`, "SerializationException", "Integer"},
 		{"POST", one + "/aliases", `{"Name":"x","FunctionVersion":"1","RoutingConfig":{"AdditionalVersionWeights":{"2":"x"}}}`, "SerializationException", "Double"},
 		{"DELETE", "/2017-03-31/tags/hello?tagKeys=a", ``, "InvalidParameterValueException", "is not the ARN of a Lambda function"},
-		{"DELETE", "/2017-03-31/tags/arn:aws:lambda:us-east-1:111111111111:function:hello", ``, "ValidationException", "Value null at 'tagKeys'"},
-		{"GET", "/2017-03-31/tags/arn:aws:lambda:us-east-1:111111111111:function:hello:1", ``, "InvalidParameterValueException", "Tags on function aliases and versions are not supported"},
+		{"DELETE", "/2017-03-31/tags/" + b.arn("hello", ""), ``, "ValidationException", "Value null at 'tagKeys'"},
+		{"GET", "/2017-03-31/tags/" + b.arn("hello", "1"), ``, "InvalidParameterValueException", "Tags on function aliases and versions are not supported"},
 		{"GET", functionsPath + "?MaxItems=x", ``, "SerializationException", "maxItems"},
 		{"GET", functionsPath + "?MaxItems=1&MaxItems=2", ``, "InvalidParameterValueException", "more than once"},
 		{"POST", one + "/versions", strings.Repeat(" ", 1<<20) + " ", "RequestEntityTooLargeException", "Request must be smaller than 1048576 bytes for the PublishVersion operation"},

@@ -4,14 +4,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
-)
-
-// defaultMemoryMB and defaultTimeout are Lambda's.
-const (
-	defaultMemoryMB       = 128
-	defaultTimeoutSeconds = 3
 )
 
 // ofOtherKinds are members of CreateFunction and UpdateFunctionConfiguration
@@ -35,14 +30,15 @@ func createFunction(rq *request) (reply, error) {
 
 // createInput reads the body, and gets the grant for the function in it
 // before it goes into the details.
-func (rq *request) createInput(o object) (CreateFunctionInput, error) {
+func (rq *request) createInput(o object) (control.CreateFunctionInput, error) {
 	var v violations
-	in := CreateFunctionInput{
+	in := control.CreateFunctionInput{
 		Description: value(o.text("Description")),
 		Handler:     value(o.text("Handler")),
 		Runtime:     function.Runtime(value(o.text("Runtime"))),
-		Limits:      function.Limits{MemoryMB: defaultMemoryMB, Timeout: defaultTimeoutSeconds * time.Second},
 		Environment: o.child("Environment").texts("Variables"),
+		PackageType: value(o.text("PackageType")),
+		Tenancy:     function.TenantIsolationMode(value(o.child("TenancyConfig").text("TenantIsolationMode"))),
 		Tags:        o.texts("Tags"),
 		Publish:     o.flag("Publish"),
 		Package:     o.child("Code").blob("ZipFile"),
@@ -59,12 +55,7 @@ func (rq *request) createInput(o object) (CreateFunctionInput, error) {
 	if timeout != nil {
 		in.Limits.Timeout = time.Duration(*timeout) * time.Second
 	}
-	if mode := o.child("TenancyConfig").text("TenantIsolationMode"); mode != nil {
-		v.oneOf(*mode, "tenancyConfig.tenantIsolationMode", string(function.PerTenant))
-		in.Tenancy = function.TenantIsolationMode(*mode)
-	}
 	v.configuration(configurationShape{&in.Description, &in.Handler, &in.Role, memory, timeout})
-	v.tags(in.Tags, "tags")
 	if *o.err != nil {
 		return in, *o.err
 	}
@@ -97,7 +88,7 @@ func orInvalidName(err error) error {
 }
 
 // checkCreate refuses what has the right shape and is not to be had.
-func checkCreate(o object, in CreateFunctionInput) error {
+func checkCreate(o object, in control.CreateFunctionInput) error {
 	const op = "CreateFunction"
 	if err := unsupported(op, o, append(ofOtherKinds, "CodeSigningConfigArn")...); err != nil {
 		return err
@@ -105,19 +96,10 @@ func checkCreate(o object, in CreateFunctionInput) error {
 	if err := checkBlocks(op, in.Name, o); err != nil {
 		return err
 	}
-	if err := onlyValue(op, o, "PackageType", packageType); err != nil {
-		return err
-	}
 	if err := checkCode(op, o.child("Code"), in.Package); err != nil {
 		return err
 	}
 	if err := checkArchitectures(o); err != nil {
-		return err
-	}
-	if err := checkRuntime(in.Runtime); err != nil {
-		return err
-	}
-	if err := environment(in.Environment); err != nil {
 		return err
 	}
 	return *o.err
@@ -178,15 +160,6 @@ func checkArchitectures(o object) error {
 		WithRemedy("WebAssembly modules run on any; leave it out.")
 }
 
-func checkRuntime(r function.Runtime) error {
-	if r == function.Wasm || r == function.ProvidedAL23 {
-		return nil
-	}
-	return fault.New("awsapi", fault.Invalid,
-		"Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s, %s] or be a valid ARN",
-		clip(string(r)), function.ProvidedAL23, function.Wasm)
-}
-
 // configurationShape is what CreateFunction and UpdateFunctionConfiguration
 // have in common; nil leaves a field unchecked.
 type configurationShape struct {
@@ -239,7 +212,7 @@ func updateFunctionCode(rq *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	in := UpdateCodeInput{Name: rq.name, Package: o.blob("ZipFile"), RevisionID: value(o.text("RevisionId")),
+	in := control.UpdateCodeInput{Name: rq.name, Package: o.blob("ZipFile"), RevisionID: value(o.text("RevisionId")),
 		Publish: o.flag("Publish"), DryRun: o.flag("DryRun")}
 	if err := checkCode(rq.operation, o, in.Package); err != nil {
 		return reply{}, err
@@ -262,19 +235,14 @@ func updateFunctionConfiguration(rq *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	in := UpdateConfigurationInput{Name: rq.name,
+	in := control.UpdateConfigurationInput{Name: rq.name,
 		Description: o.text("Description"), Handler: o.text("Handler"), Role: o.text("Role"),
+		Runtime:  (*function.Runtime)(o.text("Runtime")),
 		MemoryMB: o.integer("MemorySize"), TimeoutSec: o.integer("Timeout"), RevisionID: value(o.text("RevisionId"))}
 	if env := o.child("Environment"); env.members != nil {
 		in.Environment = env.texts("Variables")
 		if in.Environment == nil {
 			in.Environment = map[string]string{}
-		}
-	}
-	if runtime := o.text("Runtime"); runtime != nil {
-		in.Runtime = (*function.Runtime)(runtime)
-		if err := checkRuntime(*in.Runtime); err != nil {
-			return reply{}, err
 		}
 	}
 	var v violations
@@ -289,9 +257,6 @@ func updateFunctionConfiguration(rq *request) (reply, error) {
 		return reply{}, err
 	}
 	if err := checkBlocks(rq.operation, rq.name, o); err != nil {
-		return reply{}, err
-	}
-	if err := environment(in.Environment); err != nil {
 		return reply{}, err
 	}
 	view, err := rq.h.Control.UpdateFunctionConfiguration(rq.r.Context(), rq.grant, in)
@@ -330,7 +295,7 @@ func publishVersion(rq *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	in := PublishInput{Name: rq.name, CodeSha256: value(o.text("CodeSha256")), Description: o.text("Description"),
+	in := control.PublishInput{Name: rq.name, CodeSha256: digestHex(value(o.text("CodeSha256"))), Description: o.text("Description"),
 		RevisionID: value(o.text("RevisionId"))}
 	var v violations
 	v.length(value(in.Description), "description", mostDescription)

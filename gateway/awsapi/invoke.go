@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
@@ -148,7 +149,7 @@ func (h *handler) newEndTenant(ctx context.Context, c *call.Call) (tenant.UID, e
 	if err != nil {
 		return "", err
 	}
-	return h.Control.EndTenant(ctx, grant, c.EndTenant)
+	return h.Control.EndTenant(control.WithRequestID(ctx, c.RequestID), grant, c.EndTenant)
 }
 
 func (h *handler) decideInvoke(ctx context.Context, c *call.Call, resource string) (iam.Grant, error) {

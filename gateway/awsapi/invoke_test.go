@@ -17,28 +17,13 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
-	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/tenant"
 )
-
-// withFunctions gives a bench where acme has "hello" with version 1 and
-// alias live, and "many" which is PER_TENANT.
-func withFunctions(t testing.TB, change ...func(*Config)) *bench {
-	b := newBench(t, change...)
-	hello := &fakeFunction{Function: function.Function{UID: "hello", Account: acme, Name: "hello"}}
-	hello.Latest.Number = function.Latest
-	hello.versions = []function.Version{{Number: "1"}}
-	hello.aliases = map[string]function.Alias{"live": {Name: "live", Version: "1"}}
-	many := &fakeFunction{Function: function.Function{UID: "many", Account: acme, Name: "many", Tenancy: function.PerTenant}}
-	many.Latest.Number = function.Latest
-	b.control.functions[acme] = map[function.Name]*fakeFunction{"hello": hello, "many": many}
-	return b
-}
 
 func TestInvoke(t *testing.T) {
 	t.Parallel()
 	b := withFunctions(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	context64 := base64.StdEncoding.EncodeToString([]byte(`{"custom":{}}`))
 	out := must[*lambda.InvokeOutput](t)(c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("hello"), Payload: []byte(`{"n":1}`), ClientContext: aws.String(context64)}))
 	equal(t, "status", out.StatusCode, int32(200))
@@ -50,12 +35,13 @@ func TestInvoke(t *testing.T) {
 	if got.RequestID == "" || got.Received.IsZero() || got.Target == nil {
 		t.Errorf("the call is incomplete: %+v", got)
 	}
-	equal(t, "owner", got.Owner.Account, acme)
-	equal(t, "principal", got.Principal, admin(acme, "acme", acmeKey))
+	equal(t, "owner", got.Owner.Account, b.acme.AccountID)
+	acme, _ := b.control.Principal(b.acme.AccessKeyID)
+	equal(t, "principal", got.Principal, acme)
 	equal(t, "client context", got.ClientContext, context64)
 	equal(t, "attempt and trigger", []any{got.Attempt, got.Trigger, got.LogTail, got.DryRun}, []any{1, call.ViaInvoke, false, false})
 
-	for _, name := range []string{"hello:live", "111111111111:function:hello:live", "arn:aws:lambda:us-east-1:111111111111:function:hello:1", "arn:aws:lambda:us-east-1:111111111111:function:hello"} {
+	for _, name := range []string{"hello:live", string(b.acme.AccountID) + ":function:hello:live", b.arn("hello", "1"), b.arn("hello", "")} {
 		in := &lambda.InvokeInput{FunctionName: aws.String(name)}
 		if strings.HasSuffix(name, "hello") {
 			in.Qualifier = aws.String("live")
@@ -69,7 +55,7 @@ func TestInvoke(t *testing.T) {
 func TestInvokeKinds(t *testing.T) {
 	t.Parallel()
 	b := withFunctions(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	hello := aws.String("hello")
 	out := must[*lambda.InvokeOutput](t)(c.Invoke(ctx, &lambda.InvokeInput{FunctionName: hello, InvocationType: types.InvocationTypeEvent, Payload: []byte(`1`)}))
 	equal(t, "status of an event", out.StatusCode, int32(202))
@@ -98,7 +84,7 @@ func TestInvokeKinds(t *testing.T) {
 func TestInvokeRefusals(t *testing.T) {
 	t.Parallel()
 	b := withFunctions(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	hello := aws.String("hello")
 	for _, tc := range []struct {
 		in            lambda.InvokeInput
@@ -113,7 +99,7 @@ func TestInvokeRefusals(t *testing.T) {
 		{lambda.InvokeInput{FunctionName: hello, Qualifier: aws.String("sp ace")}, "ValidationException", "at 'qualifier'"},
 		{lambda.InvokeInput{FunctionName: aws.String("hello:1"), Qualifier: aws.String("live")}, "InvalidParameterValueException", "The derived qualifier from the function name does not match the specified qualifier."},
 		{lambda.InvokeInput{FunctionName: aws.String("hel.lo")}, "ValidationException", "Value 'hel.lo' at 'functionName'"},
-		{lambda.InvokeInput{FunctionName: aws.String("absent")}, "ResourceNotFoundException", "Function not found: arn:aws:lambda:us-east-1:111111111111:function:absent"},
+		{lambda.InvokeInput{FunctionName: aws.String("absent")}, "ResourceNotFoundException", "Function not found: " + b.arn("absent", "")},
 		{lambda.InvokeInput{FunctionName: aws.String("arn:aws:lambda:eu-west-1:111111111111:function:hello")}, "ResourceNotFoundException", "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"},
 		{lambda.InvokeInput{FunctionName: hello, TenantId: aws.String("blue")}, "InvalidParameterValueException", "not enabled with tenancy configuration"},
 		{lambda.InvokeInput{FunctionName: aws.String("many")}, "InvalidParameterValueException", "Add a valid tenant ID"},
@@ -134,17 +120,23 @@ func TestInvokeRefusals(t *testing.T) {
 func TestInvokePerTenant(t *testing.T) {
 	t.Parallel()
 	b := withFunctions(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	in := &lambda.InvokeInput{FunctionName: aws.String("many"), TenantId: aws.String("blue"), InvocationType: types.InvocationTypeDryRun}
 	must[*lambda.InvokeOutput](t)(c.Invoke(ctx, in))
-	equal(t, "end tenants made by a dry run", len(b.control.ends), 0)
+	if uid, known, _ := b.control.FindEndTenant(b.acme.AccountID, "blue"); known {
+		t.Errorf("a dry run made the end tenant %s", uid)
+	}
 	in.InvocationType = types.InvocationTypeRequestResponse
 	must[*lambda.InvokeOutput](t)(c.Invoke(ctx, in))
 	got := b.invoker.last(t)
 	equal(t, "end tenant", got.EndTenant, tenant.EndTenantID("blue"))
-	if got.Owner.EndTenant == "" || got.Owner.EndTenant != b.control.ends["blue"] {
-		t.Errorf("the call's owner is %+v, want the end tenant %q", got.Owner, b.control.ends["blue"])
+	uid, known, _ := b.control.FindEndTenant(b.acme.AccountID, "blue")
+	if !known || got.Owner.EndTenant != uid {
+		t.Errorf("the call's owner is %+v, want the end tenant %q", got.Owner, uid)
 	}
+	in.TenantId = aws.String("Blue")
+	_, err := c.Invoke(ctx, in)
+	refused(t, err, "InvalidParameterValueException", "differs from the known tenant id")
 }
 
 // TestForeignAccount shows that a caller learns nothing of another account:
@@ -152,35 +144,35 @@ func TestInvokePerTenant(t *testing.T) {
 func TestForeignAccount(t *testing.T) {
 	t.Parallel()
 	b := withFunctions(t)
-	c, ctx := b.client(globexKey), t.Context()
+	c, ctx := b.client(b.globex), t.Context()
 	answers := map[string]bool{}
 	for _, name := range []string{
-		"arn:aws:lambda:us-east-1:111111111111:function:hello", "arn:aws:lambda:us-east-1:111111111111:function:absnt",
+		b.arn("hello", ""), b.arn("absnt", ""),
 		"arn:aws:lambda:us-east-1:999999999999:function:hello", "999999999999:function:hello",
 	} {
 		_, err := c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(name)})
-		refused(t, err, "AccessDeniedException", "User: arn:aws:iam::222222222222:user/admin is not authorized to perform: lambda:InvokeFunction on resource: arn:aws:lambda:us-east-1:")
-		answers["invoke "+normal(err)] = true
+		refused(t, err, "AccessDeniedException", "User: arn:aws:iam::"+string(b.globex.AccountID)+":user/admin is not authorized to perform: lambda:InvokeFunction on resource: arn:aws:lambda:us-east-1:")
+		answers["invoke "+b.normal(err)] = true
 		_, err = c.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String(name)})
 		refused(t, err, "AccessDeniedException", "lambda:GetFunction")
-		answers["get "+normal(err)] = true
+		answers["get "+b.normal(err)] = true
 	}
 	if len(answers) != 2 {
 		t.Errorf("the answers differ: %v", answers)
 	}
-	equal(t, "refusals recorded", len(b.control.refused), 8)
+	equal(t, "refusals recorded", len(b.journal.refused), 8)
 	equal(t, "calls that ran", len(b.invoker.calls), 0)
 	// The twin: its owner may.
-	must[*lambda.InvokeOutput](t)(b.client(acmeKey).Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("111111111111:function:hello")}))
+	must[*lambda.InvokeOutput](t)(b.client(b.acme).Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String(string(b.acme.AccountID) + ":function:hello")}))
 }
 
 // normal takes out of an error what the caller wrote and the request's id.
-func normal(err error) string {
+func (b *bench) normal(err error) string {
 	var api interface{ ErrorMessage() string }
 	if !errors.As(err, &api) {
 		return err.Error()
 	}
-	return strings.NewReplacer("999999999999", "N", string(acme), "N", "absnt", "hello").Replace(api.ErrorMessage())
+	return strings.NewReplacer("999999999999", "N", string(b.acme.AccountID), "N", "absnt", "hello").Replace(api.ErrorMessage())
 }
 
 func TestInvokeThrottled(t *testing.T) {
@@ -189,7 +181,7 @@ func TestInvokeThrottled(t *testing.T) {
 	throttle := fault.New("admit", fault.Throttled, "Rate Exceeded.")
 	throttle.Reason, throttle.RetryAfter = "ConcurrentInvocationLimitExceeded", 1200*time.Millisecond
 	b.invoker.outcome = func(*call.Call) *call.Outcome { return &call.Outcome{Result: call.Throttled, Err: throttle} }
-	_, err := b.client(acmeKey).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("hello")})
+	_, err := b.client(b.acme).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("hello")})
 	var tooMany *types.TooManyRequestsException
 	if !errors.As(err, &tooMany) {
 		t.Fatalf("got %v, want TooManyRequestsException", err)
@@ -206,7 +198,7 @@ func TestPresigned(t *testing.T) {
 	presign := func(query string, header http.Header) *http.Request {
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, b.server.URL+"/2015-03-31/functions/many/invocations?X-Amz-Expires=60&"+query, http.NoBody)
 		r.Header = header
-		uri, signed, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: acmeKey, SecretAccessKey: secretOfBoth}, r,
+		uri, signed, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: b.acme.AccessKeyID, SecretAccessKey: b.acme.SecretAccessKey}, r,
 			"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "lambda", region, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -277,7 +269,7 @@ func TestInvokeRefusedByPipeline(t *testing.T) {
 		{&call.Outcome{Result: call.PlatformError, Err: fault.New("pool", fault.Unavailable, "No worker is ready.")}, "ServiceUnavailableException", "No worker is ready."},
 	} {
 		b.invoker.outcome = func(*call.Call) *call.Outcome { return tc.outcome }
-		_, err := b.client(acmeKey).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("hello")})
+		_, err := b.client(b.acme).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("hello")})
 		refused(t, err, tc.code, tc.message)
 		if strings.Contains(err.Error(), "secret detail") {
 			t.Errorf("the cause is shown: %v", err)

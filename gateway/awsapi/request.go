@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
@@ -195,7 +196,7 @@ func qualifier(query, inName string) (string, error) {
 	return q, nil
 }
 
-// Page sizes: AWS answers at most 50 items even if more are asked for.
+// control.Page sizes: AWS answers at most 50 items even if more are asked for.
 const (
 	defaultItems = 50
 	mostItems    = 10_000
@@ -203,8 +204,8 @@ const (
 )
 
 // page reads Marker and MaxItems.
-func (rq *request) page() (ListInput, error) {
-	in := ListInput{MaxItems: defaultItems}
+func (rq *request) page() (control.ListInput, error) {
+	in := control.ListInput{MaxItems: defaultItems}
 	var err error
 	if in.Marker, err = rq.query("Marker"); err != nil {
 		return in, err

@@ -3,19 +3,17 @@ package awsapi
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
-
-	"github.com/carrel-dev/carrel/function"
 )
 
 var code = []byte("\x00asm\x01\x00\x00\x00 not really")
@@ -28,11 +26,13 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
+// show prints what pointers point to, as %+v does not.
 func show(v any) string {
-	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && !r.IsNil() {
-		v = r.Elem().Interface()
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%+v", v)
 	}
-	return fmt.Sprintf("%+v", v)
+	return string(text)
 }
 
 // refused demands an error with a code and a part of its message.
@@ -58,18 +58,11 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func createInput(name string) *lambda.CreateFunctionInput {
-	return &lambda.CreateFunctionInput{
-		FunctionName: aws.String(name), Role: aws.String(acmeRole), Runtime: "wasm",
-		Code: &types.FunctionCode{ZipFile: code},
-	}
-}
-
 func TestCreateFunctionFields(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
-	in := createInput("hello")
+	c, ctx := b.client(b.acme), t.Context()
+	in := b.createInput("hello")
 	in.Description, in.Handler = aws.String("says hello"), aws.String("handle")
 	in.MemorySize, in.Timeout = aws.Int32(256), aws.Int32(7)
 	in.Environment = &types.Environment{Variables: map[string]string{"GREETING": "good \"day\" \u00e9", "greeting": "hi"}}
@@ -86,21 +79,23 @@ func TestCreateFunctionFields(t *testing.T) {
 		CodeSize: int64(len(code)), Description: in.Description,
 		Environment:      &types.EnvironmentResponse{Variables: in.Environment.Variables},
 		EphemeralStorage: &types.EphemeralStorage{Size: aws.Int32(512)},
-		FunctionArn:      aws.String("arn:aws:lambda:us-east-1:111111111111:function:hello"), FunctionName: aws.String("hello"),
-		Handler: aws.String("handle"), LastModified: aws.String("2026-09-21T14:13:20.123+0000"), LastUpdateStatus: types.LastUpdateStatusSuccessful,
+		FunctionArn:      aws.String(b.arn("hello", "")), FunctionName: aws.String("hello"),
+		Handler: aws.String("handle"), LastModified: aws.String("2026-11-23T08:00:00.123+0000"),
 		LoggingConfig: &types.LoggingConfig{LogFormat: types.LogFormatText, LogGroup: aws.String("/aws/lambda/hello")},
-		MemorySize:    aws.Int32(256), PackageType: types.PackageTypeZip, RevisionId: out.RevisionId, Role: aws.String(acmeRole), Runtime: "wasm",
+		MemorySize:    aws.Int32(256), PackageType: types.PackageTypeZip, RevisionId: out.RevisionId, Role: aws.String(b.acme.RoleARN), Runtime: "wasm",
 		SnapStart: &types.SnapStartResponse{ApplyOn: types.SnapStartApplyOnNone, OptimizationStatus: types.SnapStartOptimizationStatusOff},
 		State:     types.StatePending, StateReason: aws.String("The function is being created."), StateReasonCode: types.StateReasonCodeCreating,
 		TenancyConfig: in.TenancyConfig, Timeout: aws.Int32(7), TracingConfig: &types.TracingConfigResponse{Mode: types.TracingModePassThrough},
 		Version: aws.String("$LATEST"), ResultMetadata: out.ResultMetadata,
 	}
 	equal(t, "CreateFunctionOutput", out, want)
-	got := b.control.created[0]
-	equal(t, "the code", string(got.Package), string(code))
-	equal(t, "the limits", got.Limits, function.Limits{MemoryMB: 256, Timeout: 7 * time.Second})
-	equal(t, "tags", got.Tags, in.Tags)
-
+	b.settled(t, "hello")
+	f := must[*lambda.GetFunctionOutput](t)(c.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: aws.String("hello")}))
+	equal(t, "tags", f.Tags, in.Tags)
+	equal(t, "states", []any{f.Configuration.State, f.Configuration.LastUpdateStatus, f.Configuration.StateReason}, []any{types.StateActive, types.LastUpdateStatusSuccessful, (*string)(nil)})
+	if f.Code == nil {
+		t.Error("GetFunction gave no Code")
+	}
 	_, err := c.CreateFunction(ctx, in)
 	refused(t, err, "ResourceConflictException", "Function already exist: hello")
 }
@@ -108,42 +103,50 @@ func TestCreateFunctionFields(t *testing.T) {
 func TestCreateFunctionDefaults(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	in := createInput("arn:aws:lambda:us-east-1:111111111111:function:plain")
+	in := b.createInput(b.arn("plain", ""))
 	in.Publish = true
-	must[*lambda.CreateFunctionOutput](t)(b.client(acmeKey).CreateFunction(t.Context(), in))
-	want := CreateFunctionInput{Name: "plain", Runtime: function.Wasm, Role: acmeRole, Package: code, Publish: true,
-		Limits: function.Limits{MemoryMB: 128, Timeout: 3 * time.Second}}
-	equal(t, "the input", b.control.created[0], want)
+	out := must[*lambda.CreateFunctionOutput](t)(b.client(b.acme).CreateFunction(t.Context(), in))
+	equal(t, "the defaults", []any{*out.FunctionName, *out.MemorySize, *out.Timeout, *out.Version, out.Environment, out.TenancyConfig},
+		[]any{"plain", int32(128), int32(3), "1", (*types.EnvironmentResponse)(nil), (*types.TenancyConfig)(nil)})
 }
 
 func TestFunctionOperations(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	b.builder.gate = make(chan struct{}, 1)
+	c, ctx := b.client(b.acme), t.Context()
 	name := aws.String("hello")
-	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, createInput("hello")))
+	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, b.createInput("hello")))
 
 	got := must[*lambda.GetFunctionOutput](t)(c.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: name}))
-	if got.Code == nil || got.Configuration == nil || got.Configuration.State != types.StatePending {
-		t.Errorf("GetFunction gave Code %v and Configuration %+v", got.Code, got.Configuration)
-	}
+	equal(t, "State", got.Configuration.State, types.StatePending)
+	_, err := c.Invoke(ctx, &lambda.InvokeInput{FunctionName: name})
+	refused(t, err, "ResourceConflictException", "Pending")
+	b.builder.gate <- struct{}{}
+	b.settled(t, "hello")
 	conf := must[*lambda.GetFunctionConfigurationOutput](t)(c.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: name}))
 	equal(t, "State", conf.State, types.StateActive)
 
 	up := must[*lambda.UpdateFunctionConfigurationOutput](t)(c.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{
 		FunctionName: name, Timeout: aws.Int32(9), MemorySize: aws.Int32(512), Description: aws.String("new"),
 		Environment: &types.Environment{Variables: map[string]string{"AB": "c"}}, RevisionId: conf.RevisionId}))
-	equal(t, "Timeout", *up.Timeout, int32(9))
-	equal(t, "MemorySize", *up.MemorySize, int32(512))
-	equal(t, "LastUpdateStatus", up.LastUpdateStatus, types.LastUpdateStatusInProgress)
-	_, err := c.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{FunctionName: name, Timeout: aws.Int32(8)})
+	equal(t, "what changed", []any{*up.Timeout, *up.MemorySize, *up.Description, up.Environment.Variables, up.LastUpdateStatus},
+		[]any{int32(9), int32(512), "new", map[string]string{"AB": "c"}, types.LastUpdateStatusInProgress})
+	_, err = c.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{FunctionName: name, Timeout: aws.Int32(8)})
 	refused(t, err, "ResourceConflictException", "in progress")
+	b.builder.gate <- struct{}{}
+	b.settled(t, "hello")
 	_, err = c.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: name, ZipFile: code, RevisionId: aws.String("old")})
 	refused(t, err, "PreconditionFailedException", "The Revision Id provided does not match")
-	must[*lambda.UpdateFunctionCodeOutput](t)(c.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: name, ZipFile: []byte("\x00asm2")}))
+	must[*lambda.UpdateFunctionCodeOutput](t)(c.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: name, ZipFile: append(code, '2')}))
+	b.builder.gate <- struct{}{}
+	b.settled(t, "hello")
 
-	v := must[*lambda.PublishVersionOutput](t)(c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: name, Description: aws.String("one")}))
-	equal(t, "FunctionArn", *v.FunctionArn, "arn:aws:lambda:us-east-1:111111111111:function:hello:1")
+	_, err = c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: name, CodeSha256: conf.CodeSha256})
+	refused(t, err, "InvalidParameterValueException", "different from current CodeSHA256")
+	conf = must[*lambda.GetFunctionConfigurationOutput](t)(c.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: name}))
+	v := must[*lambda.PublishVersionOutput](t)(c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: name, Description: aws.String("one"), CodeSha256: conf.CodeSha256}))
+	equal(t, "FunctionArn", *v.FunctionArn, b.arn("hello", "1"))
 	equal(t, "Version", *v.Version, "1")
 	versions := must[*lambda.ListVersionsByFunctionOutput](t)(c.ListVersionsByFunction(ctx, &lambda.ListVersionsByFunctionInput{FunctionName: name, MaxItems: aws.Int32(1)}))
 	equal(t, "versions", *versions.Versions[0].Version, "$LATEST")
@@ -160,7 +163,7 @@ func TestFunctionOperations(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = c.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: name})
-	refused(t, err, "ResourceNotFoundException", "Function not found: arn:aws:lambda:us-east-1:111111111111:function:hello")
+	refused(t, err, "ResourceNotFoundException", "Function not found: "+b.arn("hello", ""))
 	if nf := (*types.ResourceNotFoundException)(nil); !errors.As(err, &nf) || aws.ToString(nf.Type) != "User" {
 		t.Errorf("the SDK does not know the exception: %v", err)
 	}
@@ -169,20 +172,22 @@ func TestFunctionOperations(t *testing.T) {
 func TestAliases(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	name := aws.String("hello")
-	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, createInput("hello")))
-	for range 2 {
+	b.create(t, b.createInput("hello"))
+	for i := range 2 {
+		must[*lambda.UpdateFunctionConfigurationOutput](t)(c.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{FunctionName: name, Timeout: aws.Int32(int32(4 + i))}))
+		b.settled(t, "hello")
 		must[*lambda.PublishVersionOutput](t)(c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: name}))
 	}
 	in := &lambda.CreateAliasInput{FunctionName: name, Name: aws.String("live"), FunctionVersion: aws.String("1"), Description: aws.String("d"),
 		RoutingConfig: &types.AliasRoutingConfiguration{AdditionalVersionWeights: map[string]float64{"2": 0.25}}}
 	a := must[*lambda.CreateAliasOutput](t)(c.CreateAlias(ctx, in))
-	equal(t, "alias", a, &lambda.CreateAliasOutput{AliasArn: aws.String("arn:aws:lambda:us-east-1:111111111111:function:hello:live"),
+	equal(t, "alias", a, &lambda.CreateAliasOutput{AliasArn: aws.String(b.arn("hello", "live")),
 		Description: aws.String("d"), FunctionVersion: aws.String("1"), Name: aws.String("live"), RevisionId: a.RevisionId,
 		RoutingConfig: in.RoutingConfig, ResultMetadata: a.ResultMetadata})
 	_, err := c.CreateAlias(ctx, in)
-	refused(t, err, "ResourceConflictException", "Alias already exists: arn:aws:lambda:us-east-1:111111111111:function:hello:live")
+	refused(t, err, "ResourceConflictException", "Alias already exists: "+b.arn("hello", "live"))
 
 	g := must[*lambda.GetAliasOutput](t)(c.GetAlias(ctx, &lambda.GetAliasInput{FunctionName: name, Name: aws.String("live")}))
 	equal(t, "weights", g.RoutingConfig, in.RoutingConfig)
@@ -204,9 +209,9 @@ func TestAliases(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	name := aws.String("hello")
-	arn := must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, createInput("hello"))).FunctionArn
+	arn := must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, b.createInput("hello"))).FunctionArn
 
 	p := must[*lambda.PutFunctionConcurrencyOutput](t)(c.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: name, ReservedConcurrentExecutions: aws.Int32(0)}))
 	equal(t, "reserved", p.ReservedConcurrentExecutions, aws.Int32(0))
@@ -229,12 +234,12 @@ func TestSettings(t *testing.T) {
 	tags := must[*lambda.ListTagsOutput](t)(c.ListTags(ctx, &lambda.ListTagsInput{Resource: arn}))
 	equal(t, "tags", tags.Tags, map[string]string{"a/b": "1"})
 	_, err := c.TagResource(ctx, &lambda.TagResourceInput{Resource: arn, Tags: map[string]string{"aws:x": "1"}})
-	refused(t, err, "ValidationException", "aws:")
+	refused(t, err, "InvalidParameterValueException", "aws:")
 
 	s := must[*lambda.GetAccountSettingsOutput](t)(c.GetAccountSettings(ctx, &lambda.GetAccountSettingsInput{}))
 	equal(t, "limits", s.AccountLimit, &types.AccountLimit{CodeSizeUnzipped: 262144000, CodeSizeZipped: 52428800,
-		ConcurrentExecutions: 100, TotalCodeSize: 80530636800, UnreservedConcurrentExecutions: aws.Int32(93)})
-	equal(t, "usage", s.AccountUsage, &types.AccountUsage{FunctionCount: 2, TotalCodeSize: 4096})
+		ConcurrentExecutions: 100, TotalCodeSize: 80530636800, UnreservedConcurrentExecutions: aws.Int32(100)})
+	equal(t, "usage", s.AccountUsage, &types.AccountUsage{FunctionCount: 1, TotalCodeSize: int64(len(code))})
 	cs := must[*lambda.GetFunctionCodeSigningConfigOutput](t)(c.GetFunctionCodeSigningConfig(ctx, &lambda.GetFunctionCodeSigningConfigInput{FunctionName: name}))
 	equal(t, "CodeSigningConfigArn", cs.CodeSigningConfigArn, (*string)(nil))
 	equal(t, "FunctionName", *cs.FunctionName, "hello")
@@ -245,20 +250,23 @@ func TestSettings(t *testing.T) {
 func TestEventInvokeConfigs(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	name := aws.String("hello")
-	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, createInput("hello")))
-	to := &types.DestinationConfig{OnFailure: &types.OnFailure{Destination: aws.String("arn:aws:lambda:us-east-1:111111111111:function:dead")}, OnSuccess: &types.OnSuccess{}}
+	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, b.createInput("hello")))
 	p := must[*lambda.PutFunctionEventInvokeConfigOutput](t)(c.PutFunctionEventInvokeConfig(ctx, &lambda.PutFunctionEventInvokeConfigInput{
-		FunctionName: name, MaximumRetryAttempts: aws.Int32(0), MaximumEventAgeInSeconds: aws.Int32(60), DestinationConfig: to}))
-	equal(t, "config", p, &lambda.PutFunctionEventInvokeConfigOutput{DestinationConfig: to,
-		FunctionArn:  aws.String("arn:aws:lambda:us-east-1:111111111111:function:hello:$LATEST"),
-		LastModified: aws.Time(time.UnixMilli(1_790_000_000_123).UTC()), MaximumEventAgeInSeconds: aws.Int32(60), MaximumRetryAttempts: aws.Int32(0),
+		FunctionName: name, MaximumRetryAttempts: aws.Int32(0), MaximumEventAgeInSeconds: aws.Int32(60)}))
+	equal(t, "config", p, &lambda.PutFunctionEventInvokeConfigOutput{
+		DestinationConfig: &types.DestinationConfig{OnFailure: &types.OnFailure{}, OnSuccess: &types.OnSuccess{}},
+		FunctionArn:       aws.String(b.arn("hello", "$LATEST")),
+		LastModified:      aws.Time(changed), MaximumEventAgeInSeconds: aws.Int32(60), MaximumRetryAttempts: aws.Int32(0),
 		ResultMetadata: p.ResultMetadata})
+	must[*lambda.CreateAliasOutput](t)(c.CreateAlias(ctx, &lambda.CreateAliasInput{FunctionName: name, Name: aws.String("live"), FunctionVersion: aws.String("$LATEST")}))
+	must[*lambda.PutFunctionEventInvokeConfigOutput](t)(c.PutFunctionEventInvokeConfig(ctx, &lambda.PutFunctionEventInvokeConfigInput{
+		FunctionName: aws.String("hello:live"), MaximumEventAgeInSeconds: aws.Int32(99)}))
 	must[*lambda.UpdateFunctionEventInvokeConfigOutput](t)(c.UpdateFunctionEventInvokeConfig(ctx, &lambda.UpdateFunctionEventInvokeConfigInput{
 		FunctionName: name, Qualifier: aws.String("live"), MaximumRetryAttempts: aws.Int32(1)}))
 	g := must[*lambda.GetFunctionEventInvokeConfigOutput](t)(c.GetFunctionEventInvokeConfig(ctx, &lambda.GetFunctionEventInvokeConfigInput{FunctionName: name, Qualifier: aws.String("live")}))
-	equal(t, "retries", g.MaximumRetryAttempts, aws.Int32(1))
+	equal(t, "retries and age", []any{*g.MaximumRetryAttempts, *g.MaximumEventAgeInSeconds}, []any{int32(1), int32(99)})
 	l := must[*lambda.ListFunctionEventInvokeConfigsOutput](t)(c.ListFunctionEventInvokeConfigs(ctx, &lambda.ListFunctionEventInvokeConfigsInput{FunctionName: name}))
 	equal(t, "configs", len(l.FunctionEventInvokeConfigs), 2)
 	if _, err := c.DeleteFunctionEventInvokeConfig(ctx, &lambda.DeleteFunctionEventInvokeConfigInput{FunctionName: name}); err != nil {
@@ -273,9 +281,9 @@ func TestEventInvokeConfigs(t *testing.T) {
 func TestListFunctionsPages(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, createInput(name)))
+		b.create(t, b.createInput(name))
 	}
 	var names string
 	pages := lambda.NewListFunctionsPaginator(c, &lambda.ListFunctionsInput{MaxItems: aws.Int32(2)})
@@ -287,13 +295,15 @@ func TestListFunctionsPages(t *testing.T) {
 		}
 	}
 	equal(t, "names", names, "abcde")
-	must[*lambda.ListFunctionsOutput](t)(c.ListFunctions(ctx, &lambda.ListFunctionsInput{MaxItems: aws.Int32(10_000), FunctionVersion: types.FunctionVersionAll}))
-	equal(t, "the page asked for", b.control.listed[len(b.control.listed)-1], ListInput{MaxItems: 50, AllVersions: true})
+	must[*lambda.PublishVersionOutput](t)(c.PublishVersion(ctx, &lambda.PublishVersionInput{FunctionName: aws.String("a")}))
+	all := must[*lambda.ListFunctionsOutput](t)(c.ListFunctions(ctx, &lambda.ListFunctionsInput{MaxItems: aws.Int32(10_000), FunctionVersion: types.FunctionVersionAll}))
+	equal(t, "functions and versions", len(all.Functions), 6)
 	for _, n := range []int32{0, 10_001} {
 		_, err := c.ListFunctions(ctx, &lambda.ListFunctionsInput{MaxItems: aws.Int32(n)})
 		refused(t, err, "ValidationException", fmt.Sprintf("Value '%d' at 'maxItems' failed to satisfy constraint: Member must have value", n))
 	}
-	must[*lambda.ListFunctionsOutput](t)(b.client(globexKey).ListFunctions(ctx, nil))
+	other := must[*lambda.ListFunctionsOutput](t)(b.client(b.globex).ListFunctions(ctx, nil))
+	equal(t, "functions that globex sees", len(other.Functions), 0)
 }
 
 // TestTerraform is the sequence that Terraform's aws_lambda_function takes a
@@ -301,24 +311,16 @@ func TestListFunctionsPages(t *testing.T) {
 func TestTerraform(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	c, ctx := b.client(acmeKey), t.Context()
+	c, ctx := b.client(b.acme), t.Context()
 	name := aws.String("tf")
-	in := createInput("tf")
+	in := b.createInput("tf")
 	// What the provider sends for blocks that are not set.
 	in.Layers, in.VpcConfig = []string{}, &types.VpcConfig{SubnetIds: []string{}, SecurityGroupIds: []string{}}
 	in.DeadLetterConfig, in.KMSKeyArn = &types.DeadLetterConfig{TargetArn: aws.String("")}, aws.String("")
 	in.PackageType, in.Handler, in.Runtime = types.PackageTypeZip, aws.String("bootstrap"), types.RuntimeProvidedal2023
 	must[*lambda.CreateFunctionOutput](t)(c.CreateFunction(ctx, in))
 	get := &lambda.GetFunctionInput{FunctionName: name}
-	active := lambda.NewFunctionActiveV2Waiter(c, func(o *lambda.FunctionActiveV2WaiterOptions) {
-		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
-	})
-	updated := lambda.NewFunctionUpdatedV2Waiter(c, func(o *lambda.FunctionUpdatedV2WaiterOptions) {
-		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
-	})
-	if err := active.Wait(ctx, get, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	b.settled(t, "tf")
 	must[*lambda.PutFunctionConcurrencyOutput](t)(c.PutFunctionConcurrency(ctx, &lambda.PutFunctionConcurrencyInput{FunctionName: name, ReservedConcurrentExecutions: aws.Int32(2)}))
 	got := must[*lambda.GetFunctionOutput](t)(c.GetFunction(ctx, get))
 	if got.Code == nil || got.Configuration == nil {
@@ -330,13 +332,9 @@ func TestTerraform(t *testing.T) {
 	must[*lambda.UpdateFunctionConfigurationOutput](t)(c.UpdateFunctionConfiguration(ctx, &lambda.UpdateFunctionConfigurationInput{
 		FunctionName: name, Timeout: aws.Int32(10), Environment: &types.Environment{Variables: map[string]string{}}, VpcConfig: in.VpcConfig,
 		Layers: []string{}, DeadLetterConfig: in.DeadLetterConfig, KMSKeyArn: aws.String(""), EphemeralStorage: &types.EphemeralStorage{Size: aws.Int32(512)}}))
-	if err := updated.Wait(ctx, get, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	must[*lambda.UpdateFunctionCodeOutput](t)(c.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: name, ZipFile: []byte("\x00asm new"), Architectures: []types.Architecture{types.ArchitectureX8664}}))
-	if err := updated.Wait(ctx, get, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	b.settled(t, "tf")
+	must[*lambda.UpdateFunctionCodeOutput](t)(c.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{FunctionName: name, ZipFile: append(code, "new"...), Architectures: []types.Architecture{types.ArchitectureX8664}}))
+	b.settled(t, "tf")
 	if _, err := c.DeleteFunctionConcurrency(ctx, &lambda.DeleteFunctionConcurrencyInput{FunctionName: name}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,8 @@ package awsapi
 
 import (
 	"net/http"
-	"strings"
 
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 )
@@ -43,8 +43,8 @@ func updateAlias(rq *request) (reply, error) {
 	return reply{http.StatusOK, rq.named().alias(a)}, err
 }
 
-func (rq *request) aliasInput(o object) AliasInput {
-	in := AliasInput{Name: rq.name, Version: o.text("FunctionVersion"), Description: o.text("Description"),
+func (rq *request) aliasInput(o object) control.AliasInput {
+	in := control.AliasInput{Name: rq.name, Version: o.text("FunctionVersion"), Description: o.text("Description"),
 		RevisionID: value(o.text("RevisionId"))}
 	if routing := o.child("RoutingConfig"); routing.members != nil {
 		in.Weights = routing.weights("AdditionalVersionWeights")
@@ -55,7 +55,7 @@ func (rq *request) aliasInput(o object) AliasInput {
 	return in
 }
 
-func (v *violations) alias(in AliasInput, o object) error {
+func (v *violations) alias(in control.AliasInput, o object) error {
 	if *o.err != nil {
 		return *o.err
 	}
@@ -67,12 +67,6 @@ func (v *violations) alias(in AliasInput, o object) error {
 		v.pattern(*in.Version, "functionVersion", versionForm)
 	}
 	v.length(value(in.Description), "description", mostDescription)
-	for version, weight := range in.Weights {
-		v.pattern(version, "routingConfig.additionalVersionWeights.key", versionForm)
-		if !(weight >= 0 && weight <= 1) {
-			v.add(quoted(version), "routingConfig.additionalVersionWeights", "Map value must satisfy constraint: [Member must have value between 0.0 and 1.0]")
-		}
-	}
 	return v.err()
 }
 
@@ -95,7 +89,7 @@ func listAliases(rq *request) (reply, error) {
 		return reply{}, err
 	}
 	page, err := rq.h.Control.ListAliases(rq.r.Context(), rq.grant,
-		ListAliasesInput{Name: rq.name, Version: version, Marker: in.Marker, MaxItems: in.MaxItems})
+		control.ListAliasesInput{Name: rq.name, Version: version, Marker: in.Marker, MaxItems: in.MaxItems})
 	out := aliasPage{Aliases: make([]aliasReply, len(page.Items)), NextMarker: page.NextMarker}
 	for i, a := range page.Items {
 		out.Aliases[i] = rq.named().alias(a)
@@ -153,7 +147,6 @@ func tagResource(rq *request) (reply, error) {
 	if tags == nil {
 		v.required(nil, "tags")
 	}
-	v.tags(tags, "tags")
 	if err := v.err(); err != nil {
 		return reply{}, err
 	}
@@ -166,9 +159,6 @@ func untagResource(rq *request) (reply, error) {
 	if len(keys) == 0 {
 		v.required(nil, "tagKeys")
 	}
-	if len(keys) > mostTags {
-		v.add(quoted(strings.Join(keys, ",")), "tagKeys", "Member must have length less than or equal to 50")
-	}
 	if err := v.err(); err != nil {
 		return reply{}, err
 	}
@@ -178,7 +168,7 @@ func untagResource(rq *request) (reply, error) {
 func getAccountSettings(rq *request) (reply, error) {
 	s, err := rq.h.Control.AccountSettings(rq.r.Context(), rq.grant)
 	return reply{http.StatusOK, accountReply{
-		AccountLimit: accountLimit{CodeSizeUnzipped: mostCodeInPlace, CodeSizeZipped: mostCodeZipped,
+		AccountLimit: accountLimit{CodeSizeUnzipped: s.CodeSizeUnzippedLimit, CodeSizeZipped: s.CodeSizeZippedLimit,
 			ConcurrentExecutions: s.Concurrency, TotalCodeSize: s.TotalCodeSizeLimit,
 			UnreservedConcurrentExecutions: s.UnreservedConcurrency},
 		AccountUsage: accountUsage{FunctionCount: s.FunctionCount, TotalCodeSize: s.TotalCodeSize},

@@ -1,12 +1,14 @@
 package awsapi
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"time"
 
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -16,15 +18,13 @@ const timeForm = "2006-01-02T15:04:05.000-0700"
 
 // What is the same for every function of Carrel.
 const (
-	packageType     = "Zip"
-	architecture    = "x86_64"
-	ephemeralMB     = 512
-	tracingMode     = "PassThrough"
-	snapStartOff    = "None"
-	logFormat       = "Text"
-	logGroupPrefix  = "/aws/lambda/"
-	mostCodeZipped  = 52_428_800  // bytes of an upload, as AWS bounds it
-	mostCodeInPlace = 262_144_000 // bytes unzipped, as AWS bounds it
+	packageType    = "Zip"
+	architecture   = "x86_64"
+	ephemeralMB    = 512
+	tracingMode    = "PassThrough"
+	snapStartOff   = "None"
+	logFormat      = "Text"
+	logGroupPrefix = "/aws/lambda/"
 )
 
 // functionConfiguration is AWS's FunctionConfiguration.
@@ -82,7 +82,7 @@ type (
 )
 
 // configuration gives a version as AWS shows it.
-func configuration(v FunctionView) functionConfiguration {
+func configuration(v control.FunctionView) functionConfiguration {
 	version := v.Version
 	c := functionConfiguration{
 		Architectures: []string{architecture}, CodeSha256: digestBase64(version.Package), CodeSize: version.PackageSize,
@@ -116,6 +116,16 @@ func digestBase64(d function.Digest) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
+// digestHex is digestBase64 turned round. What is no digest stays as it is:
+// it will not be equal to one.
+func digestHex(s string) string {
+	raw, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || len(raw) != sha256.Size {
+		return s
+	}
+	return hex.EncodeToString(raw)
+}
+
 type functionReply struct {
 	Code          codeLocation          `json:"Code"`
 	Concurrency   *concurrency          `json:"Concurrency,omitempty"`
@@ -143,7 +153,7 @@ type versionPage struct {
 
 // configurations gives versions as lists show them: without their states,
 // which AWS tells only to those who ask for one version.
-func configurations(views []FunctionView) []functionConfiguration {
+func configurations(views []control.FunctionView) []functionConfiguration {
 	list := make([]functionConfiguration, len(views))
 	for i, v := range views {
 		c := configuration(v)

@@ -2,9 +2,7 @@ package awsapi
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -88,9 +86,6 @@ var (
 	versionForm   = regexp.MustCompile(`^(\$LATEST|[0-9]+)$`)
 	roleForm      = regexp.MustCompile(`^arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
 	handlerForm   = regexp.MustCompile(`^[^\s]+$`)
-	variableForm  = regexp.MustCompile(`^[a-zA-Z]([a-zA-Z0-9_])+$`)
-	tagKeyForm    = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)
-	tagValueForm  = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 )
 
 // Bounds of Lambda's API model.
@@ -100,10 +95,6 @@ const (
 	leastMemoryMB      = 128
 	mostMemoryMB       = 10_240
 	mostTimeoutSeconds = 900
-	mostEnvironment    = 4 << 10
-	mostTags           = 50
-	mostTagKey         = 128
-	mostTagValue       = 256
 	mostConcurrency    = 1 << 30
 	leastEventAge      = 60
 	mostEventAge       = 21_600
@@ -130,57 +121,4 @@ func onlyValue(operation string, block object, name, does string) error {
 			WithRemedy("Leave it out, or give %s.", does)
 	}
 	return nil
-}
-
-// reservedVariables are the names that the runtime sets itself.
-var reservedVariables = map[string]bool{
-	"_HANDLER": true, "_X_AMZN_TRACE_ID": true, "AWS_DEFAULT_REGION": true, "AWS_REGION": true,
-	"AWS_EXECUTION_ENV": true, "AWS_LAMBDA_FUNCTION_NAME": true, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": true,
-	"AWS_LAMBDA_FUNCTION_VERSION": true, "AWS_LAMBDA_INITIALIZATION_TYPE": true,
-	"AWS_LAMBDA_LOG_GROUP_NAME": true, "AWS_LAMBDA_LOG_STREAM_NAME": true, "AWS_ACCESS_KEY": true,
-	"AWS_ACCESS_KEY_ID": true, "AWS_SECRET_ACCESS_KEY": true, "AWS_SESSION_TOKEN": true,
-	"AWS_LAMBDA_RUNTIME_API": true, "LAMBDA_TASK_ROOT": true, "LAMBDA_RUNTIME_DIR": true,
-	"CARREL_TENANT_ID": true, "CARREL_REQUEST_ID": true,
-}
-
-// environment checks declared variables: names, the ones reserved, and the
-// sum of their sizes.
-func environment(vars map[string]string) error {
-	const failed = "Lambda was unable to configure your environment variables because the environment variables you have provided "
-	const op = "awsapi.environment"
-	size := 0
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		value := vars[name]
-		if reservedVariables[name] {
-			return fault.New(op, fault.Invalid, failed+
-				"contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", name)
-		}
-		if !variableForm.MatchString(name) || strings.IndexByte(value, 0) >= 0 {
-			var v violations
-			v.add(quoted(name), "environment.variables", "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]")
-			return v.err()
-		}
-		size += len(name) + len(value)
-	}
-	if size > mostEnvironment {
-		return fault.New(op, fault.Invalid, failed+"exceeded the 4KB limit. Measured: %d bytes.", size)
-	}
-	return nil
-}
-
-// tags checks the tags of a resource.
-func (v *violations) tags(tags map[string]string, field string) {
-	if len(tags) > mostTags {
-		v.add(quoted(strconv.Itoa(len(tags))+" tags"), field, fmt.Sprintf("Member must have length less than or equal to %d", mostTags))
-	}
-	for _, key := range slices.Sorted(maps.Keys(tags)) {
-		value := tags[key]
-		v.length(key, field+".key", mostTagKey)
-		v.length(value, field+".value", mostTagValue)
-		v.pattern(key, field+".key", tagKeyForm)
-		v.pattern(value, field+".value", tagValueForm)
-		if len(key) >= 4 && strings.EqualFold(key[:4], "aws:") {
-			v.add(quoted(key), field+".key", "Member must not begin with aws:")
-		}
-	}
 }
