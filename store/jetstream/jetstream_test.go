@@ -177,6 +177,81 @@ func writeForever(dir string) {
 	}
 }
 
+// A snapshot of a bucket, and one of a part of it, follow a real server and
+// are confirmed by it.
+func TestSnapshotsFollowTheServer(t *testing.T) {
+	s := open(t, startBus(t, t.TempDir()))
+	decode := func(e store.Entry) (string, error) { return string(e.Value), nil }
+	for i := range 200 {
+		if _, err := s.Create(t.Context(), storetest.Key(t, "fn", fmt.Sprint("k", i)), []byte("before")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, prefix := range []store.Key{{}, storetest.Key(t, "fn")} {
+		snapshot, err := store.Load(t.Context(), s, prefix, store.Options[string]{
+			Decode: decode, ConfirmEvery: 10 * time.Millisecond, RereadEvery: 20 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Update(t.Context(), storetest.Key(t, "role", "r"+snapshotName(prefix)), []byte("outside of fn"), 0); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 50 {
+			key := storetest.Key(t, "fn", fmt.Sprint("k", i))
+			e, err := s.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprint(prefix, i)
+			r, err := s.Update(t.Context(), key, []byte(want), e.Revision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := snapshot.Wait(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			if got, at, err := snapshot.Get(key); err != nil || got != want || at != r {
+				t.Errorf("%s is %q at %d, %v; want %q at %d", key, got, at, err, want, r)
+			}
+		}
+		now := time.Now()
+		for deadline := time.After(10 * time.Second); !snapshot.Confirmed().After(now); {
+			select {
+			case <-time.After(time.Millisecond):
+			case <-deadline:
+				t.Fatalf("the snapshot of %q is not confirmed", prefix)
+			}
+		}
+		snapshot.Close()
+	}
+}
+
+func snapshotName(prefix store.Key) string {
+	if prefix.IsZero() {
+		return "all"
+	}
+	return prefix.String()
+}
+
+func BenchmarkHeadOf20k(b *testing.B) {
+	s := open(b, startBus(b, b.TempDir()))
+	for i := range 20_000 {
+		if _, err := s.Update(b.Context(), storetest.Key(b, "fn", fmt.Sprint(i)), nil, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, prefix := range []store.Key{{}, storetest.Key(b, "fn")} {
+		b.Run(snapshotName(prefix), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Head(b.Context(), prefix); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkPut(b *testing.B) {
 	s := open(b, startBus(b, b.TempDir()))
 	value := make([]byte, 256)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carrel-dev/carrel/bus"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/internal/testrounds"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/store/jetstream"
@@ -400,6 +401,57 @@ func TestFilesShowNoPlaintext(t *testing.T) {
 	if !search(func(kv store.KV, key store.Key) { create(t, kv, key, needle) }) {
 		t.Error("the search finds nothing even without sealing")
 	}
+}
+
+// A105: whatever byte of the server's files is flipped, a record is what it was
+// or it is not given; it is never another one.
+func TestDamagedFilesNeverGiveWrongValues(t *testing.T) {
+	random := testrounds.Rand(t)
+	k := newKeeper(t)
+	owner := newTenant(t, k)
+	dir := t.TempDir()
+	kv, b := openJetStream(t, dir)
+	s := wrap(t, kv, Config{Sealer: k, Bucket: "fn"})
+	want := map[store.Key]string{}
+	for i := range 50 {
+		key := storetest.Key(t, "fn", string(owner), fmt.Sprint("k", i))
+		create(t, s, key, key.String())
+		want[key] = key.String()
+	}
+	b.Close()
+	files, err := filepath.Glob(filepath.Join(dir, "jetstream", "$G", "streams", bus.Functions.StreamName(), "msgs", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of the bucket: %v", err)
+	}
+	lost := 0
+	for range testrounds.Rounds(t) {
+		path := files[random.IntN(len(files))]
+		content, err := os.ReadFile(path)
+		if err != nil || len(content) == 0 {
+			continue // the server's summary of a stream comes and goes
+		}
+		damaged := bytes.Clone(content)
+		damaged[random.IntN(len(damaged))] ^= 1 << random.IntN(8)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		kv, b := openJetStream(t, dir)
+		s := wrap(t, kv, Config{Sealer: k, Bucket: "fn"})
+		for key, text := range want {
+			e, err := s.Get(t.Context(), key)
+			if err == nil && string(e.Value) != text {
+				t.Errorf("%s is %q after damage to %s", key, e.Value, filepath.Base(path))
+			}
+			if err != nil {
+				lost++
+			}
+		}
+		b.Close()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d reads were refused or found nothing", lost)
 }
 
 // BenchmarkLoad20k loads a snapshot of 20,000 sealed records from JetStream.
