@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"worker":  func([]string) int { return obey(jail.Worker()) },
 		"compile": func([]string) int { return obey(jail.Compile()) },
 		"node":    runNode,
+		"denied":  runDenied,
 	})
 }
 
@@ -72,6 +73,10 @@ func obey(p jail.Profile) int {
 			}
 		case 'x':
 			return 42
+		case 'i':
+			if _, err := unix.Write(jail.Socket, []byte(inventory())); err != nil {
+				return 1
+			}
 		case 's': // standard error
 			fmt.Fprintln(os.Stderr, "said")
 		case 'l':
