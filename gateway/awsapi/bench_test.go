@@ -3,6 +3,7 @@ package awsapi
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -86,5 +87,20 @@ func TestInvokeAllocations(t *testing.T) {
 	t.Logf("%.0f allocations", n)
 	if n > 10 {
 		t.Errorf("an Invoke makes %.0f allocations beside those of net/http, signature and run; at most 10 are allowed", n)
+	}
+}
+
+// BenchmarkValidJSON is the check of a 1 KB event, ours and encoding/json's.
+func BenchmarkValidJSON(b *testing.B) {
+	event := []byte(`{"items":[` + strings.Repeat(`{"key":"some text of a value","n":12345},`, 24) + `{}]}`)
+	for name, valid := range map[string]func([]byte) bool{"ours": validJSON, "encoding-json": json.Valid} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(event)))
+			for b.Loop() {
+				if !valid(event) {
+					b.Fatal("refused")
+				}
+			}
+		})
 	}
 }

@@ -88,3 +88,19 @@ func exercise(o object, name string) {
 	o.child(name)
 	o.has(name)
 }
+
+// FuzzValidJSON compares our check with encoding/json's.
+func FuzzValidJSON(f *testing.F) {
+	for _, s := range []string{
+		``, ` `, `{}`, `[]`, `[1,]`, `{"a":1,}`, `{"a" : [ 1 , -0 , 0.5e+9, 01 ] }`, `"\u00e9\ud800 é"`, `"\x"`, `"\u12"`, "\"a\x1fb\"", "\"long enough \x1f for words\"",
+		`"12345678"`, `"1234567\"9"`, `"123456789012345\\"`, `tru`, `nullx`, `-`, `1.`, `1e`, `1 2`, `{"a"}`, `{1:2}`, "\"\x7f\x80\xff\xa0\xdc\"", `"`, `"\`,
+		strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 65) + strings.Repeat("]", 65), strings.Repeat(`{"a":`, 70) + "1" + strings.Repeat("}", 70),
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got, want := validJSON(b), json.Valid(b); got != want {
+			t.Errorf("validJSON(%q) is %t, json.Valid says %t", b, got, want)
+		}
+	})
+}

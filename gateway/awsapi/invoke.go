@@ -3,7 +3,6 @@ package awsapi
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"strconv"
 
@@ -82,7 +81,7 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, in *invocation)
 	}
 	if len(event) == 0 {
 		event = emptyObject
-	} else if !json.Valid(event) {
+	} else if !validJSON(event) {
 		return fault.New("awsapi.Invoke", fault.Invalid, "Could not parse request body into json: %s", syntaxOf(event)).
 			WithCode("InvalidRequestContentException")
 	}
@@ -283,7 +282,7 @@ func checkClientContext(s string) error {
 			WithCode("InvalidRequestContentException")
 	}
 	decoded, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || !json.Valid(decoded) {
+	if err != nil || !validJSON(decoded) {
 		return fault.New("awsapi.Invoke", fault.Invalid, "Client context must be a valid Base64-encoded JSON object.").
 			WithCode("InvalidRequestContentException")
 	}

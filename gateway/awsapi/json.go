@@ -33,7 +33,7 @@ func parseBody(body []byte) (object, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return o, nil
 	}
-	if !json.Valid(body) {
+	if !validJSON(body) {
 		return o, fault.New("awsapi.parse", fault.Invalid, "Could not parse request body into json: %s", syntaxOf(body)).
 			WithCode("InvalidRequestContentException")
 	}

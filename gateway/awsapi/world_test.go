@@ -62,7 +62,11 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 
 func openControl(t testing.TB, b *bench) *control.Service {
 	t.Helper()
-	folder, err := os.OpenRoot(t.TempDir())
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
