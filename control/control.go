@@ -147,7 +147,7 @@ type Service struct {
 	identities *store.Snapshot[any]
 	functions  *store.Snapshot[any]
 
-	ctx    context.Context //lint:allow ctxfield the life of the background work
+	ctx    context.Context // the life of the background work
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }

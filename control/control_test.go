@@ -50,6 +50,9 @@ func newWorld(t testing.TB) *world {
 func newKeeper(t testing.TB) *secret.Keeper {
 	t.Helper()
 	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	folder, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -255,7 +255,6 @@ func (ix *index) installPart(c store.Item[any], before, after any) {
 	ix.show(uid)
 }
 
-//lint:allow params the before and after of one change belong together
 // put moves a part from what it was before, under its name then, to what it
 // is in c.
 func put[T any](into map[string]*held[T], c store.Item[any], before any, name func(*T) string) {
