@@ -2,7 +2,6 @@
 export CGO_ENABLED := 0
 GO      ?= go
 BIN     := bin
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 10m
 
 .DEFAULT_GOAL := help

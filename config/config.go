@@ -47,6 +47,8 @@ type Config struct {
 	// UserID is the user that a node started as root becomes; 0 for the
 	// default.
 	UserID int
+	// DropRoot says that a node started as root becomes that user.
+	DropRoot bool
 	// DrainTimeout is how long a stopping node waits for open calls.
 	DrainTimeout time.Duration
 	// LogLevel is debug, info, warn or error.
@@ -61,7 +63,7 @@ const NodeUserID = 200_000
 func Default() Config {
 	return Config{
 		DataDir: ".carrel", Listen: "127.0.0.1:9600", Region: "us-east-1", JournalSync: "write",
-		BlankWorkers: 4, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID,
+		BlankWorkers: 4, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
 		DrainTimeout: 30 * time.Second, LogLevel: "info",
 	}
 }

@@ -13,6 +13,15 @@ type Recovered struct {
 	Records int
 	// Lost is how many calls had begun and never ended: the node died in them.
 	Lost int
+	// Ended is the last recorded attempt of each asynchronous call, by
+	// request id, so that none is run again.
+	Ended map[string]End
+}
+
+// End is how an attempt ended.
+type End = struct {
+	Attempt int
+	Result  call.Result
 }
 
 // Recover rebuilds the ledger's totals from the journal and gives every call
@@ -24,7 +33,7 @@ func Recover(l *meter.Ledger, j meter.Journal) (Recovered, error) {
 		n  int
 	}
 	open := map[attempt]audit.OpenCall{}
-	var found Recovered
+	found := Recovered{Ended: map[string]End{}}
 	_, err := j.Read(journal.Cursor{}, func(r journal.Record) error {
 		switch r.Kind {
 		case audit.KindCall:
@@ -40,6 +49,9 @@ func Recover(l *meter.Ledger, j meter.Journal) (Recovered, error) {
 			}
 			delete(open, attempt{rec.RequestID, rec.Attempt})
 			l.Add(&rec)
+			if rec.Trigger == call.ViaEvent {
+				found.Ended[rec.RequestID] = End{rec.Attempt, rec.Result}
+			}
 			found.Records++
 		}
 		return nil
@@ -48,6 +60,9 @@ func Recover(l *meter.Ledger, j meter.Journal) (Recovered, error) {
 		return found, err
 	}
 	for _, c := range open {
+		if c.Trigger == call.ViaEvent {
+			found.Ended[c.RequestID] = End{c.Attempt, call.PlatformError}
+		}
 		l.Append(&meter.Record{
 			RequestID: c.RequestID, Attempt: c.Attempt, Account: c.Owner.Account,
 			EndTenant: c.Owner.EndTenant, EndTenantID: c.EndTenant,

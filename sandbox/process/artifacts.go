@@ -30,7 +30,7 @@ type artifacts struct {
 }
 
 type artifactKey struct {
-	account tenant.AccountID
+	account tenant.UID
 	digest  function.Digest
 }
 
@@ -55,7 +55,7 @@ func newArtifacts(load LoadArtifact, limit int64) *artifacts {
 // get gives an artefact, loading it once however many ask. The caller
 // releases it.
 func (a *artifacts) get(ctx context.Context, k groupKey) (*artifact, error) {
-	key := artifactKey{k.owner.Account, k.artifact}
+	key := artifactKey{k.account, k.artifact}
 	a.mu.Lock()
 	art, found := a.held[key]
 	if !found {

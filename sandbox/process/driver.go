@@ -46,7 +46,7 @@ type Journal interface {
 }
 
 // LoadArtifact gives an artefact's plain bytes.
-type LoadArtifact func(ctx context.Context, account tenant.AccountID, digest function.Digest) ([]byte, error)
+type LoadArtifact func(ctx context.Context, account tenant.UID, digest function.Digest) ([]byte, error)
 
 // Spawner makes confined processes.
 type Spawner interface {
@@ -112,6 +112,7 @@ type Driver struct {
 	wake      chan struct{} // the watchdog's, when the first call comes
 	workers   atomic.Int64
 	nextID    atomic.Uint64
+	restore   atomic.Pointer[string]
 	handles   handles
 	stop      context.CancelFunc
 	stopped   context.Context
@@ -133,6 +134,7 @@ type Counts struct {
 // one revision. Nothing shorter may share a process.
 type groupKey struct {
 	owner    tenant.Identity
+	account  tenant.UID
 	function tenant.UID
 	version  string
 	artifact function.Digest
@@ -166,6 +168,15 @@ func (d *Driver) Close() {
 // Counters gives the counters.
 func (d *Driver) Counters() *Counts { return &d.counts }
 
+// RestoreMethod says how workers undo a call, as the newest blank one
+// reported; empty before there was one.
+func (d *Driver) RestoreMethod() string {
+	if r := d.restore.Load(); r != nil {
+		return *r
+	}
+	return ""
+}
+
 // Workers gives the number of worker processes, blank ones included.
 func (d *Driver) Workers() int { return int(d.workers.Load()) }
 
@@ -190,7 +201,7 @@ func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 
 func (d *Driver) group(c *call.Call) *group {
 	key := groupKey{
-		owner: c.Owner, function: c.Target.FunctionUID, version: c.Target.Version,
+		owner: c.Owner, account: c.Target.AccountUID, function: c.Target.FunctionUID, version: c.Target.Version,
 		artifact: c.Target.Artifact, memoryMB: c.Target.Limits.MemoryMB,
 	}
 	if g, found := d.groups.Load(key); found {

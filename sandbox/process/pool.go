@@ -86,6 +86,12 @@ func (p *pool) fill() {
 				break // asked again when a worker ends
 			}
 			b, err := p.spawn()
+			if d.stopped.Err() != nil {
+				if b != nil {
+					b.discard()
+				}
+				return
+			}
 			if err != nil {
 				d.cfg.Log.Error("a worker process could not be made", "error", err)
 				retryLater(d.stopped, p)
@@ -124,6 +130,7 @@ func (p *pool) spawn() (*blank, error) {
 		return nil, err
 	}
 	d.workers.Add(1)
+	d.restore.Store(&b.ready.Restore)
 	return b, nil
 }
 

@@ -101,7 +101,7 @@ func newHarness(t testing.TB, change func(*Config)) *harness {
 	cfg := Config{
 		Spawner: client, Journal: h, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: "us-east-1", Blanks: 2,
 		Seed: func(id string, n int) (s [32]byte) { copy(s[:], id); return s },
-		Artifact: func(_ context.Context, _ tenant.AccountID, d function.Digest) ([]byte, error) {
+		Artifact: func(_ context.Context, _ tenant.UID, d function.Digest) ([]byte, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.artifacts[d], nil
