@@ -4,6 +4,7 @@ package jail
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"syscall"
@@ -51,98 +52,131 @@ func path(s string) uintptr { return jailtest.Pointer(append([]byte(s), 0)) }
 
 // attacks are what nobody in the jail may do, from Enter on.
 func attacks() map[string]func(before) syscall.Errno {
-	const page = 4096
+	all := abiAttacks()
+	for _, table := range []map[string]func(before) syscall.Errno{fileAttacks(), socketAttacks(), processAttacks(), kernelAttacks()} {
+		maps.Copy(all, table)
+	}
+	return all
+}
+
+const page = 4096
+
+// fileAttacks reach for files and mounts.
+func fileAttacks() map[string]func(before) syscall.Errno {
 	at := ^uintptr(99) // AT_FDCWD
-	m := map[string]func(before) syscall.Errno{
+	return map[string]func(before) syscall.Errno{
 		"open a file":              call(unix.SYS_OPENAT, at, path("/etc/passwd"), unix.O_RDONLY),
 		"create a file":            call(unix.SYS_OPENAT, at, path("/tmp/x"), unix.O_CREAT|unix.O_WRONLY, 0o600),
 		"open by handle":           call(unix.SYS_OPEN_BY_HANDLE_AT, at, 0, 0),
 		"list the root":            call(unix.SYS_OPENAT, at, path("/"), unix.O_DIRECTORY),
 		"make a folder":            call(unix.SYS_MKDIRAT, at, path("/x"), 0o700),
-		"inet socket":              call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM),
-		"unix socket":              call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM),
-		"netlink socket":           call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW),
-		"connect":                  call(unix.SYS_CONNECT, Socket, 0, 0),
-		"accept":                   call(unix.SYS_ACCEPT4, Socket, 0, 0, 0),
-		"fork":                     forkByClone,
-		"clone3":                   call(unix.SYS_CLONE3, 0, 0),
-		"thread in a user ns":      call(unix.SYS_CLONE, goThreadFlags|unix.CLONE_NEWUSER),
-		"clone with a high flag":   call(unix.SYS_CLONE, 1<<32|goThreadFlags),
-		"exec":                     call(unix.SYS_EXECVE, path("/proc/self/exe"), 0, 0),
-		"exec a descriptor":        call(unix.SYS_EXECVEAT, 0, path(""), 0, 0, unix.AT_EMPTY_PATH),
+		"inotify":                  call(unix.SYS_INOTIFY_INIT1, 0),
 		"memory file":              call(unix.SYS_MEMFD_CREATE, path("x"), 0),
 		"secret memory":            call(unix.SYS_MEMFD_SECRET, 0),
-		"trace me":                 call(unix.SYS_PTRACE, unix.PTRACE_TRACEME),
-		"read another's memory":    call(unix.SYS_PROCESS_VM_READV, 1, 0, 0, 0, 0, 0),
-		"write another's memory":   call(unix.SYS_PROCESS_VM_WRITEV, 1, 0, 0, 0, 0, 0),
-		"advise another's memory":  call(unix.SYS_PROCESS_MADVISE, 1, 0, 0, 0, 0),
 		"mount":                    call(unix.SYS_MOUNT, path("x"), path("/"), path("tmpfs"), 0, 0),
 		"unmount":                  call(unix.SYS_UMOUNT2, path("/"), unix.MNT_DETACH),
 		"pivot root":               call(unix.SYS_PIVOT_ROOT, path("/"), path("/")),
 		"change root":              call(unix.SYS_CHROOT, path("/")),
-		"unshare":                  call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
-		"enter a namespace":        call(unix.SYS_SETNS, Socket, 0),
-		"kill":                     call(unix.SYS_KILL, 1, 0),
-		"kill everybody":           call(unix.SYS_KILL, ^uintptr(0), 0),
-		"pidfd":                    call(unix.SYS_PIDFD_OPEN, 1, 0),
-		"signal by pidfd":          call(unix.SYS_PIDFD_SEND_SIGNAL, 0, 9, 0, 0),
-		"take a descriptor":        call(unix.SYS_PIDFD_GETFD, 0, 0, 0),
-		"set user":                 call(unix.SYS_SETUID, 0),
-		"set group":                call(unix.SYS_SETGID, 0),
-		"set groups":               call(unix.SYS_SETGROUPS, 0, 0),
-		"set capabilities":         call(unix.SYS_CAPSET, 0, 0),
-		"raise a limit":            call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_DATA, 0, 0),
-		"io_uring":                 call(unix.SYS_IO_URING_SETUP, 1, 0),
-		"bpf":                      call(unix.SYS_BPF, 0, 0, 0),
-		"userfaultfd":              call(unix.SYS_USERFAULTFD, 1),
-		"keyctl":                   call(unix.SYS_KEYCTL, 0, 0, 0),
-		"add a key":                call(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0),
-		"perf":                     call(unix.SYS_PERF_EVENT_OPEN, 0, 0, 0, 0, 0),
-		"personality":              call(unix.SYS_PERSONALITY, 0xffffffff),
-		"inotify":                  call(unix.SYS_INOTIFY_INIT1, 0),
-		"epoll":                    call(unix.SYS_EPOLL_CREATE1, 0),
-		"event descriptor":         call(unix.SYS_EVENTFD2, 0, 0),
-		"timer":                    call(unix.SYS_TIMER_CREATE, 0, 0, 0),
-		"timer descriptor":         call(unix.SYS_TIMERFD_CREATE, 0, 0),
 		"duplicate a descriptor":   call(unix.SYS_DUP, Socket),
-		"shared memory":            call(unix.SYS_SHMGET, 0, page, 0o1600),
-		"message queue":            call(unix.SYS_MQ_OPEN, path("x"), unix.O_CREAT, 0o600, 0),
-		"semaphore":                call(unix.SYS_SEMGET, 0, 1, 0o1600),
-		"kernel log":               call(unix.SYS_SYSLOG, 10, 0, 0),
-		"load a module":            call(unix.SYS_FINIT_MODULE, 0, 0, 0),
-		"reboot":                   call(unix.SYS_REBOOT, 0, 0, 0, 0),
-		"set the clock":            call(unix.SYS_CLOCK_SETTIME, 0, 0),
-		"become dumpable":          call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1),
-		"survive the parent":       call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0),
-		"strict filter":            call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_STRICT, 0, 0),
 		"push input to a terminal": call(unix.SYS_IOCTL, 0, unix.TIOCSTI, 0),
 		"copy by userfaultfd":      call(unix.SYS_IOCTL, 0, 0xc028aa03, 0),
-		"read another descriptor":  call(unix.SYS_RECVFROM, 4, 0, 0, 0, 0, 0),
-		"send elsewhere":           call(unix.SYS_SENDMSG, 4, 0, 0),
-		"writable code":            call(unix.SYS_MMAP, 0, page, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
-		"code by protection key":   call(unix.SYS_PKEY_MPROTECT, 0, page, unix.PROT_EXEC, 0),
-		"move a mapping":           call(unix.SYS_MREMAP, 0, 0, 0, 0),
-		"prctl but for a name":     call(unix.SYS_PRCTL, unix.PR_GET_DUMPABLE),
-		"another kind of label":    call(unix.SYS_PRCTL, unix.PR_SET_VMA, 1),
-		"no such call":             call(9999),
-		"negative call":            call(^uintptr(0)),
 	}
-	if runtime.GOARCH == "amd64" {
-		m["x32 call"] = call(x32Bit | unix.SYS_GETPID)
-		m["i386 call"] = func(before) syscall.Errno {
+}
+
+// socketAttacks reach for sockets, and for what else processes talk through.
+func socketAttacks() map[string]func(before) syscall.Errno {
+	return map[string]func(before) syscall.Errno{
+		"inet socket":             call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM),
+		"unix socket":             call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM),
+		"netlink socket":          call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW),
+		"connect":                 call(unix.SYS_CONNECT, Socket, 0, 0),
+		"accept":                  call(unix.SYS_ACCEPT4, Socket, 0, 0, 0),
+		"read another descriptor": call(unix.SYS_RECVFROM, 4, 0, 0, 0, 0, 0),
+		"send elsewhere":          call(unix.SYS_SENDMSG, 4, 0, 0),
+		"shared memory":           call(unix.SYS_SHMGET, 0, page, 0o1600),
+		"message queue":           call(unix.SYS_MQ_OPEN, path("x"), unix.O_CREAT, 0o600, 0),
+		"semaphore":               call(unix.SYS_SEMGET, 0, 1, 0o1600),
+		"epoll":                   call(unix.SYS_EPOLL_CREATE1, 0),
+		"event descriptor":        call(unix.SYS_EVENTFD2, 0, 0),
+		"timer":                   call(unix.SYS_TIMER_CREATE, 0, 0, 0),
+		"timer descriptor":        call(unix.SYS_TIMERFD_CREATE, 0, 0),
+	}
+}
+
+// processAttacks reach for other processes, identities and namespaces.
+func processAttacks() map[string]func(before) syscall.Errno {
+	return map[string]func(before) syscall.Errno{
+		"fork":                    forkByClone,
+		"clone3":                  call(unix.SYS_CLONE3, 0, 0),
+		"thread in a user ns":     call(unix.SYS_CLONE, goThreadFlags|unix.CLONE_NEWUSER),
+		"clone with a high flag":  call(unix.SYS_CLONE, 1<<32|goThreadFlags),
+		"exec":                    call(unix.SYS_EXECVE, path("/proc/self/exe"), 0, 0),
+		"exec a descriptor":       call(unix.SYS_EXECVEAT, 0, path(""), 0, 0, unix.AT_EMPTY_PATH),
+		"trace me":                call(unix.SYS_PTRACE, unix.PTRACE_TRACEME),
+		"read another's memory":   call(unix.SYS_PROCESS_VM_READV, 1, 0, 0, 0, 0, 0),
+		"write another's memory":  call(unix.SYS_PROCESS_VM_WRITEV, 1, 0, 0, 0, 0, 0),
+		"advise another's memory": call(unix.SYS_PROCESS_MADVISE, 1, 0, 0, 0, 0),
+		"unshare":                 call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
+		"enter a namespace":       call(unix.SYS_SETNS, Socket, 0),
+		"kill":                    call(unix.SYS_KILL, 1, 0),
+		"kill everybody":          call(unix.SYS_KILL, ^uintptr(0), 0),
+		"pidfd":                   call(unix.SYS_PIDFD_OPEN, 1, 0),
+		"signal by pidfd":         call(unix.SYS_PIDFD_SEND_SIGNAL, 0, 9, 0, 0),
+		"take a descriptor":       call(unix.SYS_PIDFD_GETFD, 0, 0, 0),
+		"set user":                call(unix.SYS_SETUID, 0),
+		"set group":               call(unix.SYS_SETGID, 0),
+		"set groups":              call(unix.SYS_SETGROUPS, 0, 0),
+		"set capabilities":        call(unix.SYS_CAPSET, 0, 0),
+		"raise a limit":           call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_DATA, 0, 0),
+		"become dumpable":         call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1),
+		"survive the parent":      call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0),
+		"strict filter":           call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_STRICT, 0, 0),
+		"prctl but for a name":    call(unix.SYS_PRCTL, unix.PR_GET_DUMPABLE),
+		"another kind of label":   call(unix.SYS_PRCTL, unix.PR_SET_VMA, 1),
+	}
+}
+
+// kernelAttacks reach for rarely used parts of the kernel, and for code.
+func kernelAttacks() map[string]func(before) syscall.Errno {
+	return map[string]func(before) syscall.Errno{
+		"io_uring":               call(unix.SYS_IO_URING_SETUP, 1, 0),
+		"bpf":                    call(unix.SYS_BPF, 0, 0, 0),
+		"userfaultfd":            call(unix.SYS_USERFAULTFD, 1),
+		"keyctl":                 call(unix.SYS_KEYCTL, 0, 0, 0),
+		"add a key":              call(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0),
+		"perf":                   call(unix.SYS_PERF_EVENT_OPEN, 0, 0, 0, 0, 0),
+		"personality":            call(unix.SYS_PERSONALITY, 0xffffffff),
+		"kernel log":             call(unix.SYS_SYSLOG, 10, 0, 0),
+		"load a module":          call(unix.SYS_FINIT_MODULE, 0, 0, 0),
+		"reboot":                 call(unix.SYS_REBOOT, 0, 0, 0, 0),
+		"set the clock":          call(unix.SYS_CLOCK_SETTIME, 0, 0),
+		"writable code":          call(unix.SYS_MMAP, 0, page, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
+		"code by protection key": call(unix.SYS_PKEY_MPROTECT, 0, page, unix.PROT_EXEC, 0),
+		"move a mapping":         call(unix.SYS_MREMAP, 0, 0, 0, 0),
+		"no such call":           call(9999),
+		"negative call":          call(^uintptr(0)),
+	}
+}
+
+// abiAttacks make calls in the other ABIs of the architecture.
+func abiAttacks() map[string]func(before) syscall.Errno {
+	if runtime.GOARCH != "amd64" {
+		return map[string]func(before) syscall.Errno{}
+	}
+	return map[string]func(before) syscall.Errno{
+		"x32 call": call(x32Bit | unix.SYS_GETPID),
+		"i386 call": func(before) syscall.Errno {
 			const getpid = 20
 			if r := int32(jailtest.Int80(getpid)); r < 0 {
 				return syscall.Errno(-r)
 			}
 			return 0
-		}
+		},
 	}
-	return m
 }
 
 // lateAttacks are what LockDown takes away.
 func lateAttacks() map[string]func(before) syscall.Errno {
-	const page = 4096
 	return map[string]func(before) syscall.Errno{
 		"map code":             call(unix.SYS_MMAP, 0, page, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
 		"make memory code":     protectAsCode,
@@ -194,9 +228,12 @@ func everydayWork() map[string]func(before) syscall.Errno {
 			var p *before
 			return syscall.Errno(p.pid)
 		},
-		"preempt a spinner":   preemptSpinner,
-		"many threads":        manyThreads,
-		"sleep":               func(before) syscall.Errno { time.Sleep(3 * time.Millisecond); return 0 },
+		"preempt a spinner": preemptSpinner,
+		"many threads":      manyThreads,
+		"sleep": func(before) syscall.Errno {
+			time.Sleep(3 * time.Millisecond) //lint:allow sleep sleeping in the jail is what is tested
+			return 0
+		},
 		"map and give back":   mapAndGiveBack,
 		"poll the socket":     pollSocket,
 		"find written pages":  findWrittenPages,
@@ -247,8 +284,8 @@ func manyThreads(before) syscall.Errno {
 	done := make(chan int)
 	for range threads {
 		go func() {
-			runtime.LockOSThread() // never unlocked: the thread ends too
-			time.Sleep(time.Millisecond)
+			runtime.LockOSThread()       // never unlocked: the thread ends too
+			time.Sleep(time.Millisecond) //lint:allow sleep the threads have to be there at the same time
 			done <- 1
 		}()
 	}

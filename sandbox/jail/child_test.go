@@ -152,6 +152,12 @@ func openBefore() (before, error) {
 	return before{pagemap: pagemap, uffd: uffd, pid: os.Getpid()}, nil
 }
 
+// place is where an attempt is made.
+type place struct {
+	where   stage
+	profile string
+}
+
 // child runs one attempt and gives what it told and how it ended.
 type child struct {
 	outcome
@@ -164,16 +170,16 @@ func (c child) killedBy(s syscall.Signal) bool {
 	return ws.Signaled() && ws.Signal() == s
 }
 
-func start(t *testing.T, where stage, profile, name string, env ...string) child {
+func start(t *testing.T, at place, name string, env ...string) child {
 	t.Helper()
 	ours, theirs := socketPair(t)
 	defer ours.Close()
-	cmd := exec.Command("/proc/self/exe", "attempt", string(where), profile, name)
+	cmd := exec.Command("/proc/self/exe", "attempt", string(at.where), at.profile, name)
 	cmd.Env = append([]string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}, env...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if where != free {
+	if at.where != free {
 		cmd.SysProcAttr = SysProcAttr(testIdentity())
 	}
 	// The death signal comes when the starting thread ends.
@@ -209,9 +215,17 @@ func testIdentity() Identity {
 
 func socketPair(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	return ours, theirs
+}
+
+func pair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs"), nil
 }

@@ -3,15 +3,18 @@
 package jail
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +28,7 @@ func TestHarmlessWorkLives(t *testing.T) {
 	for name := range everydayWork() {
 		for _, where := range []stage{free, inside, locked} {
 			for _, p := range profiles {
-				c := start(t, where, p, name)
+				c := start(t, place{where, p}, name)
 				if name == "find written pages" && c.Errno == syscall.ENOSYS {
 					t.Skip("this kernel has no asynchronous write protection")
 				}
@@ -42,16 +45,16 @@ func TestAttacksDie(t *testing.T) {
 	for name := range attacks() {
 		for _, where := range []stage{inside, locked} {
 			for _, p := range profiles {
-				expectKilled(t, where, p, name)
+				expectKilled(t, place{where, p}, name)
 			}
 		}
 	}
 }
 
-func expectKilled(t *testing.T, where stage, profile, name string) {
+func expectKilled(t *testing.T, at place, name string) {
 	t.Helper()
-	if c := start(t, where, profile, name); !c.Reached || c.Done || !c.killedBy(syscall.SIGSYS) {
-		t.Errorf("%s, %s, %s: %v, %+v, %s", name, where, profile, c.state, c.outcome, c.stderr)
+	if c := start(t, at, name); !c.Reached || c.Done || !c.killedBy(syscall.SIGSYS) {
+		t.Errorf("%s, %v: %v, %+v, %s", name, at, c.state, c.outcome, c.stderr)
 	}
 }
 
@@ -61,14 +64,14 @@ func TestLockDown(t *testing.T) {
 	t.Parallel()
 	for name := range lateAttacks() {
 		for _, p := range profiles {
-			if c := start(t, inside, p, name); !c.Done || !c.state.Success() {
+			if c := start(t, place{inside, p}, name); !c.Done || !c.state.Success() {
 				t.Errorf("%s before the lock-down of %s: %v, %s", name, p, c.state, c.stderr)
 			}
 		}
-		expectKilled(t, locked, "worker", name)
+		expectKilled(t, place{locked, "worker"}, name)
 	}
 	for _, name := range []string{"map code", "make memory code"} {
-		if c := start(t, locked, "compile", name); !c.Done || c.Errno != 0 {
+		if c := start(t, place{locked, "compile"}, name); !c.Done || c.Errno != 0 {
 			t.Errorf("%s in a compile process: %v, %v", name, c.state, c.Errno)
 		}
 	}
@@ -87,14 +90,14 @@ func TestControls(t *testing.T) {
 		if os.Getuid() != 0 && (name == "kill" || name == "set user") {
 			continue // not this user's to do outside either
 		}
-		if c := start(t, free, "worker", name); !c.Done || c.Errno != 0 {
+		if c := start(t, place{free, "worker"}, name); !c.Done || c.Errno != 0 {
 			t.Errorf("%s does not work without the jail: %v, %v, %s", name, c.state, c.Errno, c.stderr)
 		}
 	}
 	if hasX32 {
 		// Whether these kernels have the other ABIs at all is told, not demanded.
 		for _, name := range []string{"x32 call", "i386 call", "io_uring", "userfaultfd", "keyctl", "bpf", "perf"} {
-			c := start(t, free, "worker", name)
+			c := start(t, place{free, "worker"}, name)
 			t.Logf("%s without the jail: done %v, %v, %v", name, c.Done, c.Errno, c.state)
 		}
 	}
@@ -104,7 +107,7 @@ func TestControls(t *testing.T) {
 func TestBombs(t *testing.T) {
 	t.Parallel()
 	for name := range bombs {
-		c := start(t, locked, "worker", "bomb: "+name)
+		c := start(t, place{locked, "worker"}, "bomb: "+name)
 		if !c.Reached || c.Done || c.state.ExitCode() != 2 {
 			t.Errorf("%s: %v, %.300s", name, c.state, c.stderr)
 		}
@@ -124,7 +127,7 @@ func TestLayersHoldAlone(t *testing.T) {
 		fmt.Sprintf("PID=%d", os.Getpid()),
 	}
 	for name := range layerAttacks() {
-		c := start(t, layers, "worker", name, env...)
+		c := start(t, place{layers, "worker"}, name, env...)
 		if !c.Done || c.Errno == 0 || c.Errno == syscall.EINVAL {
 			t.Errorf("%s: %v, %v, %s", name, c.state, c.Errno, c.stderr)
 		}
@@ -133,7 +136,7 @@ func TestLayersHoldAlone(t *testing.T) {
 		"layer: read a file of the host", "layer: see processes", "layer: climb out",
 		"layer: reach the host's network", "layer: signal the host",
 	} {
-		if c := start(t, free, "worker", name, env...); !c.Done || c.Errno != 0 {
+		if c := start(t, place{free, "worker"}, name, env...); !c.Done || c.Errno != 0 {
 			t.Errorf("%s does not work without the jail: %v, %v", name, c.state, c.Errno)
 		}
 	}
@@ -159,7 +162,7 @@ func TestInventory(t *testing.T) {
 	} else {
 		want = slices.Delete(want, 7, 8)
 	}
-	if c := start(t, inside, "worker", "inventory"); !slices.Equal(c.Found, want) {
+	if c := start(t, place{inside, "worker"}, "inventory"); !slices.Equal(c.Found, want) {
 		t.Errorf("found %q", c.Found)
 	}
 }
@@ -170,7 +173,7 @@ func TestInventory(t *testing.T) {
 func TestCapabilitiesStayLost(t *testing.T) {
 	t.Parallel()
 	for where, none := range map[stage]bool{bereft: false, closed: true} {
-		c := start(t, where, "worker", "exec and look")
+		c := start(t, place{where, "worker"}, "exec and look")
 		if !c.Done || len(c.Found) != 1 || (c.Found[0] == "0 0") != none {
 			t.Errorf("%s: %v, %+v, %s", where, c.state, c.outcome, c.stderr)
 		}
@@ -221,5 +224,38 @@ func TestRemedies(t *testing.T) {
 		if got := Remedy(err, func(name string) string { return c.settings[name] }); !strings.Contains(got, c.want) {
 			t.Errorf("%v with %v: %q lacks %q", c.err, slices.Collect(maps.Keys(c.settings)), got, c.want)
 		}
+	}
+}
+
+// BenchmarkEnter starts a process in the jail and prints the median of each
+// step of Enter, as the process itself measured it.
+func BenchmarkEnter(b *testing.B) {
+	took := map[string][]time.Duration{}
+	for b.Loop() {
+		ours, theirs, err := pair()
+		if err != nil {
+			b.Fatal(err)
+		}
+		cmd := exec.Command("/proc/self/exe", "attempt", string(locked), "worker", "nothing")
+		cmd.Env = []string{"GOMAXPROCS=1"}
+		cmd.ExtraFiles = []*os.File{theirs}
+		cmd.SysProcAttr = SysProcAttr(testIdentity())
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		theirs.Close()
+		var o outcome
+		if err := json.NewDecoder(ours).Decode(&o); err != nil || o.Error != "" {
+			b.Fatal(err, o.Error)
+		}
+		_ = cmd.Wait()
+		ours.Close()
+		for _, s := range o.Report.Steps {
+			took[s.Name] = append(took[s.Name], s.Took)
+		}
+	}
+	for name, all := range took {
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)/2].Nanoseconds())/1000, strings.ReplaceAll(name, " ", "-")+"-us")
 	}
 }

@@ -82,7 +82,7 @@ func runAs(dir string) error {
 	}
 	cmd := exec.Command(binary, keep(os.Args[1:])...)
 	cmd.Dir = work
-	cmd.Env = append(os.Environ(), "TMPDIR="+work, "HOME="+work)
+	cmd.Env = append(os.Environ(), "TMPDIR="+work, "HOME="+work) //lint:allow getenv the second run gets what the first has
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: PlainUser, Gid: PlainUser}}
 	fmt.Printf("again as user %d\n", PlainUser)
