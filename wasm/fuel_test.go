@@ -62,7 +62,7 @@ func TestFuelIsEqualForEqualRunsAndGrowsWithWork(t *testing.T) {
 	b := wasmtest.New()
 	sumLoop(b, "sum")
 	one, two := run(t, b.Module(), wasm.Options{}), run(t, b.Module(), wasm.Options{})
-	two.slice = 50 // yields often; must not change what is charged
+	two.slice = 50 // yields often, which must not change what is charged
 	for range testrounds.Rounds(t) {
 		n := rnd.Uint64N(5000)
 		cost := one.cost("sum", n)
@@ -75,6 +75,9 @@ func TestFuelIsEqualForEqualRunsAndGrowsWithWork(t *testing.T) {
 		if more := one.cost("sum", n+1); more <= cost {
 			t.Fatalf("sum(%d) costs %d, but sum(%d) only %d", n, cost, n+1, more)
 		}
+	}
+	if two.yields < 100 {
+		t.Errorf("only %d yields", two.yields)
 	}
 }
 

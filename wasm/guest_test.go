@@ -16,9 +16,13 @@ type guest struct {
 	i      *wasm.Instrumented
 	m      api.Module
 	yields int
-	// slice is what yield sets the fuel to.
-	slice int64
+	// slice is what yield sets the fuel to; spent counts what was used up to
+	// the last yield.
+	slice, spent int64
 }
+
+// plenty is a slice that no test uses up.
+const plenty = 1 << 50
 
 func instrument(t *testing.T, m *wasm.Module, o wasm.Options) *wasm.Instrumented {
 	t.Helper()
@@ -38,11 +42,13 @@ func start(t *testing.T, i *wasm.Instrumented, b []byte) *guest {
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2))
 	t.Cleanup(func() { r.Close(ctx) })
-	g := &guest{t: t, i: i, slice: 1 << 40}
+	g := &guest{t: t, i: i, slice: plenty}
 	_, err := r.NewHostModuleBuilder(wasm.ReservedModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) {
 			g.yields++
-			m.ExportedGlobal(wasm.FuelExport).(api.MutableGlobal).Set(uint64(g.slice))
+			fuel := m.ExportedGlobal(wasm.FuelExport).(api.MutableGlobal)
+			g.spent += g.slice - int64(fuel.Get())
+			fuel.Set(uint64(g.slice))
 		}), nil, nil).Export(wasm.YieldImport).Instantiate(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -86,15 +92,23 @@ func (g *guest) global(name string) api.MutableGlobal {
 	return v
 }
 
+// refuel begins to count what is used.
+func (g *guest) refuel() {
+	g.spent = 0
+	g.global(wasm.FuelExport).Set(uint64(g.slice))
+}
+
+// used gives the fuel used since refuel.
+func (g *guest) used() int64 { return g.spent + g.slice - int64(g.global(wasm.FuelExport).Get()) }
+
 // cost gives the fuel that a call uses.
 func (g *guest) cost(name string, args ...uint64) int64 {
 	g.t.Helper()
-	const full = 1 << 50
-	g.global(wasm.FuelExport).Set(full)
+	g.refuel()
 	if _, err := g.call(name, args...); err != nil {
 		g.t.Logf("%s%v: %v", name, args, err)
 	}
-	return full - int64(g.global(wasm.FuelExport).Get())
+	return g.used()
 }
 
 // image reads what WithImage needs.

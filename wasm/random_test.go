@@ -85,7 +85,7 @@ func sameSeen(t *testing.T, what string, a, b []string) {
 func TestRandomModules(t *testing.T) {
 	t.Parallel()
 	rnd := testrounds.Rand(t)
-	restored, images, traps := 0, 0, 0
+	restored, images, traps, yields := 0, 0, 0, 0
 	for range 10 * testrounds.Rounds(t) {
 		seed := rnd.Uint64()
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -104,15 +104,24 @@ func TestRandomModules(t *testing.T) {
 
 		pristine := g.memory()
 		g.must(wasm.SaveExport)
-		const full = 1 << 50
-		g.global(wasm.FuelExport).Set(full)
+		g.refuel()
 		done := g.do(list)
-		used := full - g.global(wasm.FuelExport).Get()
+		used := g.used()
 		sameSeen(t, what+", instrumented", seen, done)
 		sameState(t, what+", instrumented", plain, g)
 		if used > 1<<34 { // bulk operations that trap can cost 2^29
 			t.Fatalf("%s: %d fuel; random modules must end soon", what, used)
 		}
+		nervous := start(t, g.i, g.i.Module.Encode())
+		nervous.slice = r.Int64N(20)
+		nervous.refuel()
+		done = nervous.do(list)
+		if with := nervous.used(); with != used {
+			t.Errorf("%s: the calls cost %d, and %d in slices of %d", what, used, with, nervous.slice)
+		}
+		sameSeen(t, what+", in slices", seen, done)
+		sameState(t, what+", in slices", plain, nervous)
+		yields += nervous.yields
 		for _, s := range seen {
 			if !bytes.HasSuffix([]byte(s), []byte("<nil>")) {
 				traps++
@@ -133,15 +142,15 @@ func TestRandomModules(t *testing.T) {
 		g.m.ExportedMemory("memory").Write(0, pristine)
 		fresh := run(t, m, wasm.Options{})
 		sameState(t, what+", restored", fresh, g)
-		g.global(wasm.FuelExport).Set(full)
+		g.refuel()
 		done = g.do(list)
-		if again := full - g.global(wasm.FuelExport).Get(); again != used {
+		if again := g.used(); again != used {
 			t.Errorf("%s: the same calls cost %d, and %d after restoring", what, used, again)
 		}
 		sameSeen(t, what+", restored", seen, done)
 	}
-	t.Logf("%d restored, %d images, %d calls trapped", restored, images, traps)
-	if restored == 0 || images == 0 || traps == 0 {
+	t.Logf("%d restored, %d images, %d calls trapped, %d yields", restored, images, traps, yields)
+	if restored == 0 || images == 0 || traps == 0 || yields == 0 {
 		t.Error("random modules are too tame or too wild to show anything")
 	}
 }

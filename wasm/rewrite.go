@@ -10,7 +10,8 @@ type edit struct {
 	kind editKind
 	// cut is how many bytes of the original are left out.
 	cut uint8
-	// arg is a region, an index, or a shift, as the kind wants it.
+	// arg is a region, an index, a shift, or a number in leaves, as the kind
+	// wants it.
 	arg int32
 }
 
@@ -23,7 +24,18 @@ const (
 	editPages                   // charge the operand of memory.grow
 	editTaint                   // set the taint bits arg
 	editDropped                 // set the global arg
+	editLeaf                    // begin the leaf loop arg
+	editLeafEnd                 // end it
 )
+
+// block is an open block.
+type block struct {
+	// region is the region around the block.
+	region int32
+	// start is where a loop begins, and edit which edit charges its region;
+	// edit is 0 for other blocks.
+	start, edit int
+}
 
 // rewriter rewrites bodies, one after the other.
 type rewriter struct {
@@ -31,16 +43,21 @@ type rewriter struct {
 	body  body
 	in    instr
 	edits []edit
-	// costs are those of the regions of the function; open holds, for every
-	// open block, the region around it.
-	costs []int64
-	open  []int32
+	// costs are those of the regions of the function.
+	costs  []int64
+	open   []block
+	leaves []leaf
+	// called is where the last call in the function begins.
+	called int
 	// bulk tells whether the function needs a local for a length.
 	bulk bool
 	out  []byte
 	// spare and count are the indexes of the added locals: the fuel that is
 	// left, and a length.
 	spare, count uint32
+	// params and groups are the types of the function's local variables.
+	params []ValType
+	groups []LocalGroup
 }
 
 // rewriteBodies rewrites all function bodies.
@@ -62,6 +79,7 @@ func (b *instrumenter) rewriteBodies() error {
 			return fault.New("wasm.Instrument", fault.TooLarge, "function %d has %d local variables, and %d is the limit.", uint32(i)+b.imported, locals, MaxLocals)
 		}
 		r.spare, r.count = uint32(locals), uint32(locals)+1
+		r.params, r.groups = m.Types[m.Functions[i]].Params, code.Locals
 		if err := r.find(code.Body); err != nil {
 			return refusal("wasm.Instrument", err)
 		}
@@ -89,8 +107,8 @@ func (r *rewriter) find(code []byte) error {
 	r.body = body{b: code}
 	r.edits = append(r.edits[:0], edit{kind: editRegion})
 	r.costs = append(r.costs[:0], 1)
-	r.open = append(r.open[:0], 0)
-	r.bulk = false
+	r.open = append(r.open[:0], block{})
+	r.leaves, r.called, r.bulk = r.leaves[:0], -1, false
 	region := int32(0)
 	for len(r.open) > 0 {
 		start := r.body.pos
@@ -100,15 +118,21 @@ func (r *rewriter) find(code []byte) error {
 		switch r.in.op {
 		case opElse:
 		case opEnd:
-			region = r.open[len(r.open)-1]
+			b := r.open[len(r.open)-1]
 			r.open = r.open[:len(r.open)-1]
+			if b.edit > 0 {
+				if err := r.splitLeaf(b, region, code); err != nil {
+					return err
+				}
+			}
+			region = b.region
 		case opIf:
 			r.costs[region]++
-			r.open = append(r.open, region)
+			r.open = append(r.open, block{region: region})
 		case opBlock:
-			r.open = append(r.open, region)
+			r.open = append(r.open, block{region: region})
 		case opLoop:
-			r.open = append(r.open, region)
+			r.open = append(r.open, block{region: region, start: start, edit: len(r.edits)})
 			region = int32(len(r.costs))
 			r.costs = append(r.costs, 0)
 			r.edits = append(r.edits, edit{pos: r.body.pos, kind: editRegion, arg: region})
@@ -126,7 +150,10 @@ func (r *rewriter) note(start int) {
 		r.edits = append(r.edits, edit{pos: start, kind: kind, arg: arg})
 	}
 	switch r.in.op {
+	case opCallIndirect:
+		r.called = start
 	case opCall, opRefFunc:
+		r.called = start
 		if f := r.moved(r.in.a); f != r.in.a {
 			// One byte of opcode, then the index: the whole rest of the instruction.
 			r.edits = append(r.edits, edit{pos: start + 1, kind: editIndex, cut: uint8(r.body.pos - start - 1), arg: int32(f)})
@@ -180,6 +207,10 @@ func (r *rewriter) emit(code []byte) {
 		case editDropped:
 			r.out = append(r.out, opI32Const, 1)
 			r.index(opGlobalSet, uint32(e.arg))
+		case editLeaf:
+			r.emitLeaf(&r.leaves[e.arg], code[e.pos+1:done])
+		case editLeafEnd:
+			r.emitLeafEnd(&r.leaves[e.arg])
 		}
 	}
 	r.out = append(r.out, code[done:]...)
@@ -196,6 +227,13 @@ const (
 	opI64Shl     = 0x86
 	opI64ShrU    = 0x88
 	opI64ExtendU = 0xad
+	opI64Add     = 0x7c
+	opI64Or      = 0x84
+	opI32FromF32 = 0xbc
+	opI64FromF64 = 0xbd
+	opF32FromI32 = 0xbe
+	opF64FromI64 = 0xbf
+	simdOr       = 0x50
 )
 
 func (r *rewriter) index(op byte, index uint32) { r.out = appendU32(append(r.out, op), index) }
@@ -210,13 +248,20 @@ func (r *rewriter) emitRegion(cost int64) {
 // emitSubtract takes the charge from the fuel, both on the stack, and yields
 // if that leaves less than nothing. The local saves reading the global again.
 func (r *rewriter) emitSubtract() {
+	r.emitCompare()
+	r.out = append(r.out, opIf, blockEmpty&0x7f)
+	r.index(opCall, r.imported)
+	r.out = append(r.out, opEnd)
+}
+
+// emitCompare takes the charge from the fuel and pushes whether less than
+// nothing is left.
+func (r *rewriter) emitCompare() {
 	r.out = append(r.out, opI64Sub)
 	r.index(opLocalTee, r.spare)
 	r.index(opGlobalSet, r.fuel)
 	r.index(opLocalGet, r.spare)
-	r.out = append(r.out, opI64Const, 0, opI64LtS, opIf, blockEmpty&0x7f)
-	r.index(opCall, r.imported)
-	r.out = append(r.out, opEnd)
+	r.out = append(r.out, opI64Const, 0, opI64LtS)
 }
 
 // emitBulk charges the length on the stack, shifted right, and leaves it there.
