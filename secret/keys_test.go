@@ -58,6 +58,23 @@ func TestRootKeyThatOthersMayReadIsRefused(t *testing.T) {
 	}
 }
 
+func TestFolderThatIsOpenToOthersIsRefused(t *testing.T) {
+	p := newPlace(t)
+	p.open(t)
+	for _, mode := range []os.FileMode{0o750, 0o705, 0o701, 0o777} {
+		if err := os.Chmod(p.folder, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.tryOpen(t); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "chmod 700") {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
+	if err := os.Chmod(p.folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.open(t)
+}
+
 func TestWrongOrLostRootKeyIsSaidClearly(t *testing.T) {
 	p := newPlace(t)
 	newTenant(t, p.open(t))

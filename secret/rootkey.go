@@ -138,6 +138,14 @@ const checkFile = "root.check"
 // that into an empty folder.
 func checkRoot(root *key, keys *os.Root) error {
 	const op = "secret.Open"
+	info, err := keys.Stat(".")
+	if err != nil {
+		return fault.Wrap(op, fault.Internal, err, "cannot read the folder of tenants' keys.")
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fault.New(op, fault.Denied, "the folder of tenants' keys is open to others (mode %04o).", info.Mode().Perm()).
+			WithRemedy("Run chmod 700 on %s.", keys.Name())
+	}
 	sum := newMAC(root.derive("check")).Sum([]byte("carrel root check"))
 	want := fmt.Appendf(nil, "carrel root check 1\n%x\n", sum[:16])
 	got, err := readSmall(keys, checkFile)

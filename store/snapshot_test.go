@@ -364,28 +364,10 @@ func TestAStoreThatWentBackConfirmsNothing(t *testing.T) {
 	})
 }
 
-// Random writes by several writers; readers never see a key go back, and in
-// the end the snapshot is what the store is.
-func TestSnapshotEndsUpAsTheStore(t *testing.T) {
-	kv := memory.New()
+// writeAndRead writes keys at random, from several sides, and reads them at the
+// same time. No reader may see a key go back.
+func writeAndRead(t *testing.T, kv store.KV, s *store.Snapshot[string], keys []store.Key) {
 	random := testrounds.Rand(t)
-	indexed := map[store.Key]string{}
-	s, err := store.Load(t.Context(), kv, store.Key{}, store.Options[string]{
-		Decode: text,
-		OnChange: func(it store.Item[string]) { // called by one at a time: no lock
-			if indexed[it.Key] = it.Value; it.Deleted {
-				delete(indexed, it.Key)
-			}
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	var keys []store.Key
-	for i := range 20 {
-		keys = append(keys, storetest.Key(t, "fn", "u", fmt.Sprint("k", i)))
-	}
 	var writers, readers sync.WaitGroup
 	for range 4 {
 		picks := make([]int, 20*testrounds.Rounds(t))
@@ -428,6 +410,30 @@ func TestSnapshotEndsUpAsTheStore(t *testing.T) {
 	writers.Wait()
 	close(done)
 	readers.Wait()
+}
+
+// Random writes by several writers; readers never see a key go back, and in
+// the end the snapshot is what the store is.
+func TestSnapshotEndsUpAsTheStore(t *testing.T) {
+	kv := memory.New()
+	indexed := map[store.Key]string{}
+	s, err := store.Load(t.Context(), kv, store.Key{}, store.Options[string]{
+		Decode: text,
+		OnChange: func(it store.Item[string]) { // called by one at a time: no lock
+			if indexed[it.Key] = it.Value; it.Deleted {
+				delete(indexed, it.Key)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var keys []store.Key
+	for i := range 20 {
+		keys = append(keys, storetest.Key(t, "fn", "u", fmt.Sprint("k", i)))
+	}
+	writeAndRead(t, kv, s, keys)
 	head, err := kv.Head(t.Context(), store.Key{})
 	if err != nil {
 		t.Fatal(err)

@@ -84,7 +84,7 @@ const Overhead = headSize + schemaSize + secret.Overhead
 const shardCount = 64
 
 // Store is a store.KV of sealed values. It is safe for concurrent use. It
-// remembers some 40 bytes for each key that it has seen.
+// remembers some 150 bytes for each key that it has seen.
 type Store struct {
 	kv     store.KV
 	config Config

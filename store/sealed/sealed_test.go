@@ -24,7 +24,10 @@ import (
 
 func newKeeper(t testing.TB) *secret.Keeper {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	keys, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
