@@ -36,9 +36,8 @@ type limit struct {
 // code that it has read from descriptors sent to it, after LockDown it may
 // only compute, restore memory and use its socket.
 func Worker() Profile {
-	enter := join(runtimeCalls(), archCalls(), socketCalls(), loadCalls(), memoryCalls(noWriteExec), restoreCalls())
-	serve := join(runtimeCalls(), archCalls(), plain(unix.SYS_READ, unix.SYS_WRITE), []rule{onSocket(unix.SYS_RECVFROM)},
-		memoryCalls(noExec), restoreCalls(), []rule{nameMapping})
+	enter := join(hotCalls(), runtimeCalls(), archCalls(), passCalls(), loadCalls(), memoryCalls(noWriteExec))
+	serve := join(hotCalls(), runtimeCalls(), archCalls(), memoryCalls(noExec), []rule{nameMapping})
 	return Profile{
 		name:     "worker",
 		limits:   commonLimits(0, unix.RLIM_INFINITY),
@@ -53,9 +52,8 @@ func Worker() Profile {
 // LockDown takes away the receiving of descriptors and further filters.
 func Compile() Profile {
 	files := plain(unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK, unix.SYS_FTRUNCATE)
-	enter := join(runtimeCalls(), archCalls(), socketCalls(), loadCalls(), memoryCalls(noWriteExec), restoreCalls(), files)
-	work := join(runtimeCalls(), archCalls(), plain(unix.SYS_READ, unix.SYS_WRITE), []rule{onSocket(unix.SYS_RECVFROM)},
-		memoryCalls(noWriteExec), restoreCalls(), files, []rule{nameMapping})
+	enter := join(hotCalls(), runtimeCalls(), archCalls(), passCalls(), loadCalls(), memoryCalls(noWriteExec), files)
+	work := join(hotCalls(), runtimeCalls(), archCalls(), memoryCalls(noWriteExec), files, []rule{nameMapping})
 	return Profile{
 		name:     "compile",
 		limits:   commonLimits(compileFileBytes, compileCPUSeconds),
@@ -112,10 +110,18 @@ func runtimeCalls() []rule {
 	), []rule{{unix.SYS_CLONE, []condition{{arg: 0, wide: true, among: []uint32{goThreadFlags}}}}})
 }
 
-func socketCalls() []rule {
-	return join(plain(unix.SYS_READ, unix.SYS_WRITE),
-		[]rule{onSocket(unix.SYS_RECVFROM), onSocket(unix.SYS_RECVMSG), onSocket(unix.SYS_SENDMSG)})
+// hotCalls are made for every call of a function, so they stand first: the
+// kernel remembers which calls are allowed whatever their arguments, but runs
+// the filters for those whose arguments matter.
+func hotCalls() []rule {
+	return join([]rule{
+		onSocket(unix.SYS_RECVFROM),
+		{unix.SYS_IOCTL, []condition{{arg: 1, among: []uint32{pagemapScan, uffdioProtect, uffdioRegister, uffdioUnregister}}}},
+	}, plain(unix.SYS_READ, unix.SYS_WRITE))
 }
+
+// passCalls pass descriptors over the socket, until LockDown.
+func passCalls() []rule { return []rule{onSocket(unix.SYS_RECVMSG), onSocket(unix.SYS_SENDMSG)} }
 
 // loadCalls are needed only until LockDown: fstat for the size of a received
 // file, seccomp and prctl for LockDown itself.
@@ -145,10 +151,4 @@ func memoryCalls(protection condition) []rule {
 		{unix.SYS_MMAP, []condition{protection}},
 		{unix.SYS_MPROTECT, []condition{protection}},
 	})
-}
-
-func restoreCalls() []rule {
-	return []rule{{unix.SYS_IOCTL, []condition{{
-		arg: 1, among: []uint32{pagemapScan, uffdioProtect, uffdioRegister, uffdioUnregister},
-	}}}}
 }

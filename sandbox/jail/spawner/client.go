@@ -168,7 +168,8 @@ func (c *Client) Status() Report { return c.report }
 // process that it had started is dead then.
 func (c *Client) Done() <-chan struct{} { return c.stopped }
 
-// Close ends the spawner and with it all processes, and waits for that.
+// Close ends the spawner and with it all processes, and waits for that. It
+// may be called again, and after the spawner has gone by itself.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closing = true
@@ -176,6 +177,9 @@ func (c *Client) Close() error {
 	err := c.conn.Close()
 	<-c.stopped
 	<-c.ended
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
 	return err
 }
 

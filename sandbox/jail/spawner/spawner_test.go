@@ -36,6 +36,12 @@ func TestMain(m *testing.M) {
 		"compile": func([]string) int { return obey(jail.Compile()) },
 		"node":    runNode,
 		"denied":  runDenied,
+		"cputime": tellCPUTime,
+		"group": func([]string) int {
+			b, err := os.ReadFile("/proc/self/cgroup")
+			fmt.Printf("%s", b)
+			return map[bool]int{true: 0, false: 1}[err == nil]
+		},
 	})
 }
 
@@ -152,7 +158,7 @@ func startClient(t testing.TB, cfg Config) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) && !strings.Contains(err.Error(), "closed") {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 		noGroups(t, cfg.Server.Node)
@@ -291,6 +297,19 @@ func TestMemoryLimitHoldsWithAndWithoutCgroup(t *testing.T) {
 	}
 }
 
+// tellCPUTime is a node that has dropped its privileges.
+func tellCPUTime(args []string) int {
+	var pid int
+	if _, err := fmt.Sscan(args[0], &pid); err != nil {
+		return 2
+	}
+	if used, err := CPUTime(pid); err != nil || used < 50*time.Millisecond {
+		fmt.Println(used, err)
+		return 1
+	}
+	return 0
+}
+
 func TestCPUTimeOfAnothersProcess(t *testing.T) {
 	c := startClient(t, testConfig(t))
 	p := spawn(t, c, Worker, Limits{})
@@ -303,6 +322,13 @@ func TestCPUTimeOfAnothersProcess(t *testing.T) {
 	after, err := p.CPUTime()
 	if err != nil || after-before < 50*time.Millisecond || after-before > 200*time.Millisecond {
 		t.Errorf("computing for 50 ms cost %v, %v", after-before, err)
+	}
+	other := exec.Command("/proc/self/exe", "cputime", fmt.Sprint(p.PID))
+	if os.Getuid() == 0 {
+		other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: jailtest.PlainUser, Gid: jailtest.PlainUser}}
+	}
+	if out, err := other.CombinedOutput(); err != nil {
+		t.Errorf("measured by user %d: %v, %s", jailtest.PlainUser, err, out)
 	}
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
@@ -509,6 +535,43 @@ func TestNothingOutlivesTheNode(t *testing.T) {
 	noGroups(t, name)
 }
 
+// TestStartInUnifiedGroup: clone with a group of version 2 goes together with
+// the namespaces. Hosts differ in which controllers are there; the group
+// itself can be had wherever the hierarchy is mounted.
+func TestStartInUnifiedGroup(t *testing.T) {
+	const hierarchy = "/sys/fs/cgroup"
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	var folder string
+	for _, mount := range []string{hierarchy, hierarchy + "/unified"} {
+		if _, err := os.Stat(mount + "/cgroup.controllers"); err == nil {
+			folder = fmt.Sprintf("%s/carrel-test-%d", mount, os.Getpid())
+		}
+	}
+	if folder == "" {
+		t.Skip("no unified hierarchy is mounted")
+	}
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Rmdir(folder)
+	group, err := os.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	cmd := exec.Command("/proc/self/exe", "group")
+	cmd.SysProcAttr = jail.SysProcAttr(jail.Identity{UID: 299998, GID: 299998, Foreign: true})
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := cmd.Output()
+	if err != nil || !strings.Contains(string(out), filepath.Base(folder)+"\n") {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
 // BenchmarkSpawn measures from the order to the reply, to the worker's first
 // byte, and to the end after a kill.
 func BenchmarkSpawn(b *testing.B) {
@@ -540,4 +603,23 @@ func BenchmarkSpawn(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSpawnInParallel measures how many processes can be started and
+// ended in a second.
+func BenchmarkSpawnInParallel(b *testing.B) {
+	c := startClient(b, testConfig(b))
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			p, err := c.Spawn(context.Background(), Worker, Limits{MemoryBytes: 256 << 20, PIDs: 64})
+			if err != nil || hear(p) != "r" {
+				b.Error(err)
+				return
+			}
+			_ = p.Kill()
+			p.Wait()
+			_ = p.Close()
+		}
+	})
 }
