@@ -50,22 +50,31 @@ type Artifact struct {
 	// Module is the module as it is loaded: instrumented, with empty bodies,
 	// and without data segments if there is an image.
 	Module []byte
-	// Native is its compiled code, in wazero's own format.
-	Native []byte
+	// Native is its compiled code.
+	Native Native
 	// Image is memory after initialisation, without the zeros at its end.
 	Image []byte
 }
 
-// Layout of an encoded artifact: one page of header, then the four parts,
-// each beginning on a page, filled up with zeros. So the image can be mapped
+// Native is compiled code in wazero's own format, in three pieces, because the
+// one in the middle can be mapped instead of being copied.
+type Native struct {
+	// Head is what comes before the machine code, Tail what comes after it.
+	Head, Code, Tail []byte
+}
+
+// Layout of an encoded artifact: one page of header, then the six parts, each
+// beginning on a page, filled up with zeros. So code and image can be mapped
 // from the file, and there is one encoding only of each artifact.
 const (
 	artifactMagic   = "CARRELWA"
 	artifactVersion = 1
 	pageSize        = 4096
-	partCount       = 4
+	partCount       = 6
 	partSize        = 8 + sha256.Size
 	partsAt         = 16
+	partCode        = 3
+	partImage       = 5
 )
 
 // Caps on the parts; over them an artifact is refused. They are far above what
@@ -77,7 +86,7 @@ const (
 	maxImage  = 4 << 30
 )
 
-var partCaps = [partCount]uint64{maxMeta, maxModule, maxNative, maxImage}
+var partCaps = [partCount]uint64{maxMeta, maxModule, maxNative, maxNative, maxNative, maxImage}
 
 // MarshalBinary encodes the artifact.
 func (a *Artifact) MarshalBinary() ([]byte, error) {
@@ -85,7 +94,7 @@ func (a *Artifact) MarshalBinary() ([]byte, error) {
 	if err != nil {
 		return nil, fault.Wrap("wasm.MarshalBinary", fault.Internal, err, "the artifact's description cannot be encoded")
 	}
-	parts := [partCount][]byte{meta, a.Module, a.Native, a.Image}
+	parts := [partCount][]byte{meta, a.Module, a.Native.Head, a.Native.Code, a.Native.Tail, a.Image}
 	size := uint64(pageSize)
 	for i, p := range parts {
 		if uint64(len(p)) > partCaps[i] {
@@ -116,12 +125,15 @@ func DecodeArtifact(b []byte) (*Artifact, error) {
 	return a, err
 }
 
-// decode gives the artifact and where its image begins. Without all it leaves
-// out the digests of native code and image: they are the large parts, and a
+// places says where in an encoded artifact the parts begin that can be mapped.
+type places struct{ code, image int64 }
+
+// decode gives the artifact and where its parts are. Without all it leaves
+// out the digests of machine code and image: they are the large parts, and a
 // worker's artifact comes from a node that has authenticated it.
-func decode(b []byte, all bool) (*Artifact, int64, error) {
-	bad := func(format string, args ...any) (*Artifact, int64, error) {
-		return nil, 0, fault.New("wasm.DecodeArtifact", fault.Invalid, "this is not a usable artifact: "+format, args...).
+func decode(b []byte, all bool) (*Artifact, places, error) {
+	bad := func(format string, args ...any) (*Artifact, places, error) {
+		return nil, places{}, fault.New("wasm.DecodeArtifact", fault.Invalid, "this is not a usable artifact: "+format, args...).
 			WithRemedy("Build it again.")
 	}
 	if len(b) < pageSize || string(b[:len(artifactMagic)]) != artifactMagic {
@@ -134,8 +146,8 @@ func decode(b []byte, all bool) (*Artifact, int64, error) {
 		return bad("its header is not in order")
 	}
 	var parts [partCount][]byte
+	var starts [partCount]int64
 	at := uint64(pageSize)
-	imageAt := uint64(0)
 	for i := range parts {
 		h := b[partsAt+i*partSize:]
 		n := binary.LittleEndian.Uint64(h)
@@ -143,27 +155,27 @@ func decode(b []byte, all bool) (*Artifact, int64, error) {
 			return bad("part %d of %d bytes does not fit", i, n)
 		}
 		p := b[at : at+n : at+pageUp(n)]
-		if (all || i < 2) && sha256.Sum256(p) != [sha256.Size]byte(h[8:8+sha256.Size]) {
+		if (all || i != partCode && i != partImage) && sha256.Sum256(p) != [sha256.Size]byte(h[8:8+sha256.Size]) {
 			return bad("the digest of part %d is wrong", i)
 		}
 		if !zero(p[n:pageUp(n)]) {
 			return bad("part %d is not filled up with zeros", i)
 		}
-		imageAt = at
+		starts[i] = int64(at)
 		parts[i] = p
 		at += pageUp(n)
 	}
 	if at != uint64(len(b)) {
 		return bad("%d bytes follow it", uint64(len(b))-at)
 	}
-	a := &Artifact{Module: parts[1], Native: parts[2], Image: parts[3]}
+	a := &Artifact{Module: parts[1], Native: Native{Head: parts[2], Code: parts[partCode], Tail: parts[4]}, Image: parts[partImage]}
 	if err := a.Meta.decode(parts[0]); err != nil {
 		return bad("its description is wrong: %v", err)
 	}
 	if uint64(len(a.Image)) > uint64(a.Meta.MemoryPages)*wasmPage || a.Meta.MemoryPages > maxPages {
 		return bad("its image of %d bytes does not fit into %d pages", len(a.Image), a.Meta.MemoryPages)
 	}
-	return a, int64(imageAt), nil
+	return a, places{code: starts[partCode], image: starts[partImage]}, nil
 }
 
 const (

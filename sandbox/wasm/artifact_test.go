@@ -18,7 +18,7 @@ func sampleArtifact() *Artifact {
 	}
 	return &Artifact{
 		Meta:   Meta{Engine: "e", Model: Reactor, MemoryPages: 2, Imaged: true, InitFuel: 7, InitFuelLimit: 9},
-		Module: []byte("module"), Native: bytes.Repeat([]byte("native"), 1000), Image: image,
+		Module: []byte("module"), Native: Native{[]byte("head"), bytes.Repeat([]byte("native"), 1000), []byte("tail")}, Image: image,
 	}
 }
 
@@ -29,11 +29,14 @@ func TestArtifactRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got.Meta, a.Meta) || !bytes.Equal(got.Module, a.Module) || !bytes.Equal(got.Native, a.Native) || !bytes.Equal(got.Image, a.Image) {
+	if !reflect.DeepEqual(got.Meta, a.Meta) || !bytes.Equal(got.Module, a.Module) || !reflect.DeepEqual(got.Native.Code, a.Native.Code) || string(got.Native.Head) != "head" || string(got.Native.Tail) != "tail" || !bytes.Equal(got.Image, a.Image) {
 		t.Fatalf("got %+v", got)
 	}
-	if at%pageSize != 0 || !bytes.Equal(b[at:][:len(a.Image)], a.Image) {
-		t.Fatalf("the image is said to begin at %d", at)
+	if at.image%pageSize != 0 || !bytes.Equal(b[at.image:][:len(a.Image)], a.Image) {
+		t.Fatalf("the image is said to begin at %d", at.image)
+	}
+	if at.code%pageSize != 0 || !bytes.Equal(b[at.code:][:len(a.Native.Code)], a.Native.Code) {
+		t.Fatalf("the code is said to begin at %d", at.code)
 	}
 	if uint64(cap(got.Image)) != pageUp(uint64(len(got.Image))) {
 		t.Fatalf("the image cannot be read up to the end of its page")
@@ -75,8 +78,8 @@ func FuzzDecodeArtifact(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if int(at)+len(a.Image) > len(b) || at%pageSize != 0 {
-				t.Fatalf("an image of %d bytes at %d of %d", len(a.Image), at, len(b))
+			if int(at.image)+len(a.Image) > len(b) || at.image%pageSize != 0 || int(at.code)+len(a.Native.Code) > len(b) || at.code%pageSize != 0 {
+				t.Fatalf("image and code of %d and %d bytes at %+v of %d", len(a.Image), len(a.Native.Code), at, len(b))
 			}
 			again, err := a.MarshalBinary()
 			if err != nil || all && !bytes.Equal(again, b) {

@@ -211,7 +211,11 @@ func (b *builder) compile(ctx context.Context, module []byte) (c wazero.Compiled
 // artifact takes the image of an initialised guest. A guest whose state
 // cannot be carried to another process gets none.
 func (b *builder) artifact(g *Guest, native []byte) (*Artifact, error) {
-	a := &Artifact{Meta: g.meta, Native: native}
+	code, err := split(native)
+	if err != nil {
+		return nil, fault.Wrap(opBuild, fault.Internal, err, "the compiled module cannot be kept")
+	}
+	a := &Artifact{Meta: g.meta, Native: code}
 	mem := wasi.View(g.mod)
 	a.Meta.MemoryPages = uint32(len(mem) / wasmPage)
 	info, err := b.imageInfo(g)

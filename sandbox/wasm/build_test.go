@@ -117,7 +117,7 @@ func TestInitialisationIsInTheImage(t *testing.T) {
 		}
 	}
 	b := build(t, g.Encode())
-	if !bytes.Equal(a.Image, b.Image) || !bytes.Equal(a.Module, b.Module) || !bytes.Equal(a.Native, b.Native) {
+	if !bytes.Equal(a.Image, b.Image) || !bytes.Equal(a.Module, b.Module) || !bytes.Equal(a.Native.Code, b.Native.Code) {
 		t.Error("two builds of the same module differ")
 	}
 }
@@ -224,17 +224,17 @@ func TestLoadRefuses(t *testing.T) {
 		t.Errorf("another engine: %v", err)
 	}
 	// wazero's own version check must not end in compiling the empty bodies.
-	other := bytes.Clone(a.Native)
+	other := bytes.Clone(a.Native.Head)
 	other[len(codeMagic)+1] ^= 1
-	if err := load(func(a *Artifact) { a.Native = other }); err == nil {
+	if err := load(func(a *Artifact) { a.Native.Head = other }); err == nil {
 		t.Error("code of another wazero version was loaded")
 	}
-	broken := bytes.Clone(a.Native)
+	broken := bytes.Clone(a.Native.Code)
 	broken[len(broken)/2] ^= 1
-	if err := load(func(a *Artifact) { a.Native = broken }); err == nil {
+	if err := load(func(a *Artifact) { a.Native.Code = broken }); err == nil {
 		t.Error("code that was changed was loaded")
 	}
-	if err := load(func(a *Artifact) { a.Native = nil }); err == nil {
+	if err := load(func(a *Artifact) { a.Native = Native{} }); err == nil {
 		t.Error("an artifact without code was loaded")
 	}
 	if _, err := e.Load(ctx, encoded(t, a), LoadConfig{MemoryLimit: wasmPage}); !fault.Is(err, fault.Invalid) {

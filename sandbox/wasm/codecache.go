@@ -3,13 +3,15 @@
 package wasm
 
 import (
-	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // codeStore stands in for wazero's folder of native code. It serves one piece
@@ -18,7 +20,7 @@ import (
 // compilation.
 type codeStore struct {
 	mu    sync.Mutex
-	serve []byte   // what Get gives; nil for nothing
+	serve *served  // what Get gives; nil for nothing
 	taken []byte   // what the last Add brought
 	key   [32]byte // of the last Get or Add
 	stale bool     // wazero refused what was served
@@ -32,7 +34,7 @@ func (s *codeStore) Get(key [sha256.Size]byte) (io.ReadCloser, bool, error) {
 	if s.serve == nil {
 		return nil, false, nil
 	}
-	return io.NopCloser(bytes.NewReader(s.serve)), true, nil
+	return s.serve, true, nil
 }
 
 // Add takes the code of a fresh compilation.
@@ -56,11 +58,71 @@ func (s *codeStore) Delete([sha256.Size]byte) error {
 	return errStaleCode
 }
 
+// served is native code that is being read. wazero reads the machine code in
+// one piece, to pages that it has just mapped; those are then replaced by a
+// mapping of the artifact's file. That saves copying and, for a large module,
+// thousands of page faults, and workers share the pages. The file is read-only
+// here as there; wazero itself makes the pages executable after it has checked
+// their sum.
+type served struct {
+	rest   [3][]byte
+	fd     int   // of the artifact; -1 if it cannot be mapped
+	codeAt int64 // in the file
+	code   int   // length of the machine code
+}
+
+func serve(n Native, fd int, codeAt int64) *served {
+	return &served{rest: [3][]byte{n.Head, n.Code, n.Tail}, fd: fd, codeAt: codeAt, code: len(n.Code)}
+}
+
+// Read gives the pieces one after the other.
+func (s *served) Read(p []byte) (int, error) {
+	for i := range s.rest {
+		if len(s.rest[i]) == 0 {
+			continue
+		}
+		if i == 1 && s.fd >= 0 && len(p) == s.code && len(s.rest[1]) == s.code && onPage(p) && mapOver(p, s.fd, s.codeAt, unix.PROT_READ) == nil {
+			s.rest[1] = nil
+			return len(p), nil
+		}
+		n := copy(p, s.rest[i])
+		s.rest[i] = s.rest[i][n:]
+		return n, nil
+	}
+	return 0, io.EOF
+}
+
+// Close does nothing: the bytes are the artifact's.
+func (s *served) Close() error { return nil }
+
+// split takes wazero's native code apart: magic, version, the number of
+// functions and the offset of each, then the length of the machine code and
+// the machine code, then the rest.
+func split(b []byte) (Native, error) {
+	bad := errors.New("wazero's native code has another form: this wazero version is not supported")
+	if len(b) < len(codeMagic)+1 || string(b[:len(codeMagic)]) != codeMagic {
+		return Native{}, bad
+	}
+	at := uint64(len(codeMagic)+1) + uint64(b[len(codeMagic)])
+	if at+4 > uint64(len(b)) {
+		return Native{}, bad
+	}
+	at += 4 + 8*uint64(binary.LittleEndian.Uint32(b[at:]))
+	if at+8 > uint64(len(b)) {
+		return Native{}, bad
+	}
+	n := binary.LittleEndian.Uint64(b[at:])
+	if at += 8; n > uint64(len(b))-at {
+		return Native{}, bad
+	}
+	return Native{Head: b[:at], Code: b[at : at+n], Tail: b[at+n:]}, nil
+}
+
 var errStaleCode = errors.New("the native code is of another wazero version")
 
 // serving runs f, which loads a module, while code is served; it fails if f
 // compiled instead. (A module that is loaded already has its code; see named.)
-func (s *codeStore) serving(code []byte, f func() error) error {
+func (s *codeStore) serving(code *served, f func() error) error {
 	s.mu.Lock()
 	s.serve, s.taken, s.stale = code, nil, false
 	s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -43,6 +44,9 @@ func NewEngine() (*Engine, error) {
 
 // newEngine makes an engine that restores by comparison.
 func newEngine() (*Engine, error) {
+	if n := os.Getpagesize(); n != pageSize {
+		return nil, fault.New("wasm.NewEngine", fault.Unsupported, "this kernel's pages have %d bytes, and artifacts are laid out for %d", n, pageSize)
+	}
 	ctx := context.Background()
 	cache := wazero.NewCompilationCache()
 	e := &Engine{codes: &codeStore{}}
@@ -124,8 +128,9 @@ func (e *Engine) Load(ctx context.Context, artifact []byte, c LoadConfig) (*Gues
 
 // LoadFD makes a guest from a file (a sealed memory file) that holds an
 // encoded artifact of a size, by mapping it. The descriptor can be closed
-// afterwards. The digests of native code and image are not checked again: the
-// file must come from who has authenticated it.
+// afterwards. The digests of machine code and image are not checked again, and
+// the code is run from the file's own pages: the file must come from who has
+// authenticated it, and be sealed against writing before anybody else has it.
 func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (*Guest, error) {
 	if size < pageSize || size > maxMeta+maxModule+maxNative+maxImage {
 		return nil, fault.New("wasm.LoadFD", fault.Invalid, "%d bytes are no artifact", size)
@@ -139,7 +144,7 @@ func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (
 		unix.Munmap(b)
 		return nil, err
 	}
-	g, err := e.load(ctx, loading{Artifact: a, fd: fd, imageAt: at}, c)
+	g, err := e.load(ctx, loading{Artifact: a, fd: fd, at: at}, c)
 	if err != nil {
 		unix.Munmap(b)
 		return nil, err
@@ -148,12 +153,12 @@ func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (
 	return g, nil
 }
 
-// loading is an artifact with where its image can be mapped from; fd is -1 if
-// it cannot.
+// loading is an artifact with where it can be mapped from; fd is -1 if it
+// cannot.
 type loading struct {
 	*Artifact
-	fd      int
-	imageAt int64
+	fd int
+	at places
 }
 
 func (e *Engine) load(ctx context.Context, a loading, c LoadConfig) (*Guest, error) {
@@ -164,7 +169,7 @@ func (e *Engine) load(ctx context.Context, a loading, c LoadConfig) (*Guest, err
 	if need := uint64(a.Meta.MemoryPages) * wasmPage; need > c.MemoryLimit {
 		return nil, memoryTooSmall("wasm.Load", need, c.MemoryLimit)
 	}
-	compiled, err := e.compiled(ctx, a.Artifact)
+	compiled, err := e.compiled(ctx, a)
 	if err != nil {
 		return nil, fault.Wrap("wasm.Load", fault.Internal, err, "the artifact's code cannot be loaded")
 	}
@@ -172,10 +177,10 @@ func (e *Engine) load(ctx context.Context, a loading, c LoadConfig) (*Guest, err
 }
 
 // compiled gives the module of an artifact with the artifact's native code.
-func (e *Engine) compiled(ctx context.Context, a *Artifact) (m wazero.CompiledModule, err error) {
+func (e *Engine) compiled(ctx context.Context, a loading) (m wazero.CompiledModule, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	err = e.codes.serving(a.Native, func() (err error) {
+	err = e.codes.serving(serve(a.Native, a.fd, a.at.code), func() (err error) {
 		m, err = e.runtime.CompileModule(ctx, a.Module)
 		return err
 	})

@@ -50,6 +50,7 @@ type Guest struct {
 	deadline  time.Time
 	interrupt func() error
 	stack     [2]uint64
+	calls     int // since enterAnew
 }
 
 // instance is what changes when a guest is instantiated anew.
@@ -84,7 +85,7 @@ func (g *Guest) first(ctx context.Context, a loading) error {
 	if !g.meta.Imaged {
 		return g.fresh(ctx)
 	}
-	if err := g.region.setImage(a.Image, uint64(g.meta.MemoryPages)*wasmPage, a.fd, a.imageAt); err != nil {
+	if err := g.region.setImage(a.Image, uint64(g.meta.MemoryPages)*wasmPage, a.fd, a.at.image); err != nil {
 		return err
 	}
 	if err := g.instantiate(); err != nil {
@@ -140,11 +141,7 @@ func (g *Guest) instantiate() error {
 	g.fuel, _ = mod.ExportedGlobal("carrel.fuel").(api.MutableGlobal)
 	g.tainted, _ = mod.ExportedGlobal("carrel.tainted").(api.MutableGlobal)
 	g.putBack = mod.ExportedFunction("carrel.restore")
-	main := "handle"
-	if g.meta.Model == Command {
-		main = "_start"
-	}
-	g.main = mod.ExportedFunction(main)
+	g.enterAnew()
 	if g.fuel == nil || g.tainted == nil || g.putBack == nil || g.main == nil {
 		return errors.New("the module lacks what instrumentation adds, or its entry")
 	}
@@ -156,6 +153,19 @@ func (g *Guest) instantiate() error {
 		g.buffer = bufferOf(m)
 	}
 	return nil
+}
+
+// stackLife is for how many calls a guest's native stack is kept.
+const stackLife = 1024
+
+// enterAnew gives the guest's entry a new, small native stack. wazero lets the
+// stack of a function grow up to 50 MB, in our heap, and never shrinks it.
+func (g *Guest) enterAnew() {
+	main := "handle"
+	if g.meta.Model == Command {
+		main = "_start"
+	}
+	g.main, g.calls = g.mod.ExportedFunction(main), 0
 }
 
 // bufferOf finds the field in wazero's memory that says how large it is now.
@@ -190,6 +200,9 @@ func (g *Guest) shrink() bool {
 // undo makes the guest what it was before the call.
 func (g *Guest) undo(ctx context.Context) (Reset, error) {
 	g.wasi.Wipe()
+	if g.calls++; g.calls >= stackLife {
+		g.enterAnew()
+	}
 	tainted := g.tainted.Get() != 0
 	if tainted && !g.meta.Imaged {
 		return Reinstantiated, g.fresh(ctx)

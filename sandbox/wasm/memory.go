@@ -61,7 +61,7 @@ func (r *region) setImage(image []byte, size uint64, fd int, offset int64) error
 	r.start = size
 	if fd >= 0 && len(image) > 0 {
 		r.fixed = len(r.image)
-		if err := mapOver(r.mem[:r.fixed], fd, offset); err != nil {
+		if err := mapOver(r.mem[:r.fixed], fd, offset, unix.PROT_READ|unix.PROT_WRITE); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,6 @@ const (
 	uffdWriteProtectWP = 1 << 0
 	pagemapScan        = 0xc0606610
 	scanCheckWPAsync   = 1 << 1
-	scanWPMatching     = 1 << 0
 	pageIsWritten      = 1 << 1
 	pageIsPresent      = 1 << 3
 	scanRanges         = 512
@@ -125,10 +124,12 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 
 func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
 
-// mapOver maps the file's bytes at an offset over the beginning of b, private
-// and writable: b has to be of our own mapping.
-func mapOver(b []byte, fd int, offset int64) error {
-	_, err := unix.MmapPtr(fd, offset, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)),
-		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
-	return os.NewSyscallError("mmap of the image", err)
+// mapOver maps the file's bytes at an offset over b, private. All pages of b
+// have to be of a mapping of our own and of nothing else.
+func mapOver(b []byte, fd int, offset int64, prot int) error {
+	_, err := unix.MmapPtr(fd, offset, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)), prot, unix.MAP_PRIVATE|unix.MAP_FIXED)
+	return os.NewSyscallError("mmap of the artifact", err)
 }
+
+// onPage tells whether b begins on a page.
+func onPage(b []byte) bool { return address(b)%pageSize == 0 }

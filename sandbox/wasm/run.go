@@ -128,6 +128,9 @@ func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 		return fault.Wrap("wasm.Run", fault.Internal, err, "the host failed in a guest's call")
 	}
 	g.report(err, inv, res)
+	if res.Status == StatusTrap {
+		g.calls = stackLife
+	}
 	g.wasi.Output, g.wasi.Log = nil, nil
 	g.context, g.interrupt, g.deadline = nil, nil, time.Time{}
 	// Bringing the state back must not fail because the caller has gone.
