@@ -24,6 +24,7 @@ import (
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/credential"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // Service is the service name that requests to this API are signed for.
@@ -39,8 +40,9 @@ type Verifier interface {
 
 // Invoker runs calls: the pipeline of authorise, admit, run, meter, audit.
 //
-// Call.Event and what it points to belong to the caller again when the
-// method returns: an implementation that keeps it copies it first.
+// Call.Event belongs to the caller again when the method returns: an
+// implementation that keeps it copies it first. As a second wall the memory
+// is used again only after an outcome that the function itself gave.
 // Call.Owner is complete, except that a dry run makes no end tenant: it names
 // one in Call.EndTenant only.
 type Invoker interface {
@@ -91,7 +93,9 @@ func New(cfg Config) http.Handler {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Limits = cfg.Limits.orDefaults()
-	return &handler{Config: cfg, routes: newRouteTable(lambdaRoutes()), bodies: newBodyReader(cfg.Limits)}
+	h := &handler{Config: cfg, routes: newRouteTable(lambdaRoutes())}
+	h.bodies = newBodyReader(cfg.Limits, h.claimed)
+	return h
 }
 
 // ServeHTTP answers one request.
@@ -124,13 +128,18 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 	if err != nil {
 		return err
 	}
-	defer body.release()
+	reuse := true
+	defer func() { body.release(reuse) }()
 	principal, err := h.authenticate(r, body.bytes)
 	if err != nil {
 		return err
 	}
 	if m.operation == opInvoke {
-		return h.invoke(w, r, &invocation{id: id, name: m.params[0], principal: principal, body: body.bytes})
+		in := invocation{id: id, name: m.params[0], principal: principal, body: body.bytes}
+		reuse = false // nor if this panics
+		err := h.invoke(w, r, &in)
+		reuse = !in.lent
+		return err
 	}
 	if m.act == nil {
 		return fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
@@ -153,10 +162,29 @@ func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, er
 	}
 	principal, known := h.Control.Principal(identity.KeyID)
 	if !known || principal.Account != identity.Account {
-		return call.Principal{}, fault.New("awsapi", fault.Unauthenticated,
-			"The security token included in the request is invalid.").WithCode(credential.CodeUnrecognizedClient)
+		return call.Principal{}, unrecognized()
 	}
 	return principal, nil
+}
+
+func unrecognized() error {
+	return fault.New("awsapi", fault.Unauthenticated, "The security token included in the request is invalid.").
+		WithCode(credential.CodeUnrecognizedClient)
+}
+
+// claimed gives the account of the key that a request names. It proves
+// nothing; it says whose share of memory a large body may take, and that one
+// under a key that does not exist takes none.
+func (h *handler) claimed(r *http.Request) (tenant.AccountID, bool) {
+	scope := r.Header.Get("Authorization")
+	if _, after, found := strings.Cut(scope, "Credential="); found {
+		scope = after
+	} else if scope, _ = queryValue(r.URL.RawQuery, "X-Amz-Credential"); scope == "" {
+		return "", false
+	}
+	id, _, _ := strings.Cut(scope, "/")
+	principal, known := h.Control.Principal(id)
+	return principal.Account, known
 }
 
 // signed tells whether the request claims to be signed at all, so that

@@ -105,7 +105,11 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, id string, err er
 	text := e.Text()
 	if status >= http.StatusInternalServerError {
 		body.Type = "Service"
-		h.Log.LogAttrs(r.Context(), slog.LevelError, "request failed",
+		level := slog.LevelError
+		if r.Context().Err() != nil {
+			level = slog.LevelInfo // the caller went away; nothing here is broken
+		}
+		h.Log.LogAttrs(r.Context(), level, "request failed",
 			slog.String("requestId", id), slog.String("code", code), slog.String("error", e.Error()))
 	}
 	if e.Kind == fault.Internal {

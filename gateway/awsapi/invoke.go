@@ -57,6 +57,8 @@ type invocation struct {
 	principal call.Principal
 	body      []byte
 	options   options
+	// lent tells that the body may still be read by somebody.
+	lent bool
 }
 
 // options are what the headers of an Invoke ask for.
@@ -95,13 +97,20 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, in *invocation)
 	}
 	if in.options.kind == typeEvent {
 		c.Trigger, c.LogTail = call.ViaEvent, false
+		in.lent = true
 		if err := h.Invoker.Enqueue(r.Context(), c); err != nil {
 			return err
 		}
+		in.lent = false
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
-	return writeOutcome(w, c, h.Invoker.Invoke(r.Context(), c))
+	in.lent = true
+	outcome := h.Invoker.Invoke(r.Context(), c)
+	// A function that ended by itself has read its event; whatever else
+	// ended the call may have left somebody reading.
+	in.lent = outcome.Err != nil || outcome.Result != call.OK && outcome.Result != call.FunctionError
+	return writeOutcome(w, c, outcome)
 }
 
 // target fills in what the call runs and who owns it.

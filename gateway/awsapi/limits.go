@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // Limits bound what is read of a request, in bytes.
@@ -20,8 +21,8 @@ type Limits struct {
 	// ControlBody is the most any other request may have.
 	ControlBody int
 	// Buffered is the most that all requests together hold of bodies over
-	// 64 KiB each; more are refused until some have ended, because a body has
-	// to be held before its signature can be checked.
+	// 64 KiB each, because a body has to be held before its signature can be
+	// checked; one account's requests hold half of it at most.
 	Buffered int
 }
 
@@ -34,7 +35,7 @@ func (l Limits) orDefaults() Limits {
 		{&l.EventPayload, 1_048_576},
 		{&l.CodeBody, 70_167_211},
 		{&l.ControlBody, 1_048_576},
-		{&l.Buffered, 512 << 20},
+		{&l.Buffered, 1 << 30},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value
@@ -77,38 +78,65 @@ func (l Limits) ofInvoke(kind string) bound {
 // smallBody is the size of pooled buffers: most events fit.
 const smallBody = 64 << 10
 
-// bodyReader reads bodies into memory that is bounded over all requests.
+// bodyReader reads bodies into memory that is bounded, for each account and
+// over all.
 type bodyReader struct {
-	held atomic.Int64
-	most int64
-	pool sync.Pool
+	all      share
+	accounts sync.Map // tenant.AccountID -> *share
+	pool     sync.Pool
+	// claimed gives the account whose key a request says it is signed with.
+	claimed func(*http.Request) (tenant.AccountID, bool)
 }
 
-func newBodyReader(l Limits) *bodyReader {
-	b := &bodyReader{most: int64(l.Buffered)}
-	b.pool.New = func() any { return &body{from: b, buffer: make([]byte, smallBody)} }
-	return b
+// share is an amount of memory of which so much is held.
+type share struct {
+	held atomic.Int64
+	most int64
+}
+
+func newBodyReader(l Limits, claimed func(*http.Request) (tenant.AccountID, bool)) *bodyReader {
+	br := &bodyReader{all: share{most: int64(l.Buffered)}, claimed: claimed}
+	br.pool.New = func() any { return &body{from: br, buffer: make([]byte, smallBody)} }
+	return br
+}
+
+// of gives an account's share. There are as many as accounts, as only those
+// that exist are asked for.
+func (br *bodyReader) of(account tenant.AccountID) *share {
+	if s, found := br.accounts.Load(account); found {
+		return s.(*share)
+	}
+	s, _ := br.accounts.LoadOrStore(account, &share{most: br.all.most / 2})
+	return s.(*share)
 }
 
 // body is one request's body; release gives the memory back.
 type body struct {
 	bytes  []byte
 	buffer []byte // of smallBody bytes, pooled
-	extra  int64  // reserved beyond the pooled buffer
+	extra  int64  // held beyond the pooled buffer
+	owner  *share // of extra; nil while there is none
 	from   *bodyReader
 }
 
-func (b *body) release() {
-	b.bytes = nil
-	b.from.held.Add(-b.extra)
-	b.extra = 0
-	b.from.pool.Put(b)
+// release ends the use of the body. Its buffer serves other requests, of
+// other tenants too, unless somebody may still be reading it.
+func (b *body) release(reuse bool) {
+	b.from.all.held.Add(-b.extra)
+	if b.owner != nil {
+		b.owner.held.Add(-b.extra)
+	}
+	b.bytes, b.extra, b.owner = nil, 0, nil
+	if reuse {
+		b.from.pool.Put(b)
+	}
 }
 
 // read gives the whole body.
 //
-// Errors: fault.TooLarge over the bound, fault.Unavailable if the node holds
-// too much already, fault.Invalid if the body breaks off or is encoded.
+// Errors: fault.TooLarge over the bound, fault.Unavailable if too much is
+// held already, fault.Unauthenticated for a large body under an unknown key,
+// fault.Invalid if the body breaks off or is encoded.
 func (br *bodyReader) read(r *http.Request, limit bound) (*body, error) {
 	const op = "awsapi.read"
 	if enc := r.Header["Content-Encoding"]; len(enc) > 0 && enc[0] != "" && enc[0] != "identity" {
@@ -122,38 +150,39 @@ func (br *bodyReader) read(r *http.Request, limit bound) (*body, error) {
 	if r.ContentLength == 0 {
 		return b, nil
 	}
-	var src io.Reader = r.Body
-	if r.ContentLength < 0 {
-		// One byte more than allowed tells too much from just enough.
-		src = io.LimitReader(src, int64(limit.bytes)+1)
+	err := b.fill(r, limit)
+	if err == nil && len(b.bytes) > limit.bytes {
+		err = limit.exceeded()
 	}
-	if err := b.fill(src, int(r.ContentLength)); err != nil {
-		b.release()
+	if err != nil {
+		b.release(true)
 		return nil, err
-	}
-	if len(b.bytes) > limit.bytes {
-		b.release()
-		return nil, limit.exceeded()
 	}
 	return b, nil
 }
 
-// fill reads to the end; size is what the request announced, negative if unknown.
-func (b *body) fill(src io.Reader, size int) error {
-	into := b.buffer
-	if size > smallBody {
-		if err := b.reserve(size); err != nil {
-			return err
-		}
-		into = make([]byte, size)
+// fill reads to the end. Memory is taken as bytes arrive and not as they are
+// announced: holding it has to cost the sender something.
+func (b *body) fill(r *http.Request, limit bound) error {
+	size := int(r.ContentLength)
+	var src io.Reader = r.Body
+	if size < 0 {
+		// One byte more than allowed tells too much from just enough.
+		src = io.LimitReader(src, int64(limit.bytes)+1)
 	}
-	n := 0
+	into, n := b.buffer, 0
 	for n != size { // net/http ends a body at its announced length
 		if n == len(into) {
-			if err := b.reserve(len(into)); err != nil {
+			larger := 4 * len(into)
+			if size > 0 {
+				larger = min(larger, size)
+			}
+			if err := b.hold(r, larger-int(b.extra)); err != nil {
 				return err
 			}
-			into = append(into[:n:n], make([]byte, n)...)
+			grown := make([]byte, larger)
+			copy(grown, into)
+			into = grown
 		}
 		m, err := src.Read(into[n:])
 		n += m
@@ -169,9 +198,18 @@ func (b *body) fill(src io.Reader, size int) error {
 	return nil
 }
 
-func (b *body) reserve(n int) error {
+// hold takes memory out of the shares of the claimed account and of all.
+func (b *body) hold(r *http.Request, n int) error {
+	if b.owner == nil {
+		account, known := b.from.claimed(r)
+		if !known {
+			return unrecognized()
+		}
+		b.owner = b.from.of(account)
+	}
 	b.extra += int64(n)
-	if b.from.held.Add(int64(n)) > b.from.most {
+	mine, all := b.owner.held.Add(int64(n)), b.from.all.held.Add(int64(n))
+	if mine > b.owner.most || all > b.from.all.most {
 		return fault.New("awsapi.read", fault.Unavailable,
 			"This node holds as many large request bodies as it may.").WithRemedy("Send the request again later.")
 	}

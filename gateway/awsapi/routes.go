@@ -95,10 +95,9 @@ func servedRoutes() []route {
 	}
 }
 
-// missingRoutes are the operations of Lambda that are not built: one line
-// each of method, template and name.
-func missingRoutes() []route {
-	const table = `
+// missing are the operations of Lambda that are not built: one line each of
+// method, template and name. What follows a question mark is find.
+const missing = `
 POST   /2021-11-15/functions/{}/response-streaming-invocations  InvokeWithResponseStream
 POST   /2014-11-13/functions/{}/invoke-async                    InvokeAsync
 POST   /2015-03-31/functions/{}/policy                          AddPermission
@@ -159,8 +158,10 @@ POST   /2025-12-01/durable-execution-callbacks/{}/succeed       SendDurableExecu
 GET    /2026-07-09/resource-policy/{}                           GetResourcePolicy
 PUT    /2026-07-09/resource-policy/{}                           PutResourcePolicy
 DELETE /2026-07-09/resource-policy/{}                           DeleteResourcePolicy`
+
+func missingRoutes() []route {
 	var routes []route
-	for line := range strings.Lines(table) {
+	for line := range strings.Lines(missing) {
 		if f := strings.Fields(line); len(f) == 3 {
 			template, find, _ := strings.Cut(f[1], "?")
 			routes = append(routes, route{method: f[0], template: template, operation: f[2], find: find,
