@@ -150,6 +150,8 @@ func kernelAttacks() map[string]func(before) syscall.Errno {
 		"load a module":          call(unix.SYS_FINIT_MODULE, 0, 0, 0),
 		"reboot":                 call(unix.SYS_REBOOT, 0, 0, 0, 0),
 		"set the clock":          call(unix.SYS_CLOCK_SETTIME, 0, 0),
+		"share equal pages":      call(unix.SYS_MADVISE, 0, 0, unix.MADV_MERGEABLE),
+		"poison a page":          call(unix.SYS_MADVISE, 0, 0, unix.MADV_HWPOISON),
 		"writable code":          call(unix.SYS_MMAP, 0, page, unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_ANON|unix.MAP_PRIVATE, ^uintptr(0), 0),
 		"code by protection key": call(unix.SYS_PKEY_MPROTECT, 0, page, unix.PROT_EXEC, 0),
 		"move a mapping":         call(unix.SYS_MREMAP, 0, 0, 0, 0),

@@ -23,10 +23,10 @@ var (
 		unix.SYS_CLOSE, unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_SCHED_YIELD, unix.SYS_TGKILL, unix.SYS_GETPID,
 		unix.SYS_GETTID, unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 		unix.SYS_CLOCK_GETTIME, unix.SYS_GETRANDOM, unix.SYS_PPOLL, unix.SYS_EPOLL_PWAIT, unix.SYS_EXIT,
-		unix.SYS_EXIT_GROUP, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_MUNMAP, unix.SYS_MADVISE,
+		unix.SYS_EXIT_GROUP, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_MUNMAP,
 	}
 	wantFiles  = []uint32{unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK, unix.SYS_FTRUNCATE}
-	wantServe  = []uint32{unix.SYS_CLONE, unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_IOCTL, unix.SYS_PRCTL, unix.SYS_RECVFROM}
+	wantServe  = []uint32{unix.SYS_CLONE, unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_MADVISE, unix.SYS_IOCTL, unix.SYS_PRCTL, unix.SYS_RECVFROM}
 	wantLoad   = []uint32{unix.SYS_RECVMSG, unix.SYS_SENDMSG, unix.SYS_SECCOMP}
 	wantAlways = map[string][]uint32{
 		"worker enter":      slices.Concat(wantRuntime, []uint32{unix.SYS_FSTAT}, wantArch),
@@ -56,10 +56,13 @@ var sample = func() [][6]uint64 {
 	values := []uint64{
 		0, 1, 2, 3, 4, 5, 6, 7, 1 << 32, 3 | 1<<32, 4 | 1<<32, goThreadFlags, goThreadFlags | 1<<32, goThreadFlags | unix.CLONE_NEWUSER,
 		uint64(unix.SIGCHLD), unix.PR_SET_VMA, unix.PR_SET_DUMPABLE, pagemapScan, uffdioRegister, uffdioUnregister, uffdioProtect,
+		unix.MADV_FREE, unix.MADV_WILLNEED, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_COLLAPSE,
+		unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE, unix.MADV_MERGEABLE, unix.MADV_HWPOISON,
 		0xc018aa3f, 0xc028aa03, unix.TIOCSTI, ^uint64(0),
 	}
 	var all [][6]uint64
 	for _, v := range values {
+		// one argument at a time, and the pairs that prctl tells apart
 		all = append(all, [6]uint64{v}, [6]uint64{v, 1}, [6]uint64{v, 1 << 32}, [6]uint64{0, v}, [6]uint64{0, 0, v})
 	}
 	return all
@@ -147,7 +150,6 @@ func compare(t *testing.T, what string, got, want []uint32) {
 
 // TestConditions states for each conditional call which arguments pass.
 func TestConditions(t *testing.T) {
-	const page = 4096
 	for _, c := range []struct {
 		program string
 		number  uint32
@@ -163,6 +165,8 @@ func TestConditions(t *testing.T) {
 		{"worker enter", unix.SYS_MMAP, [6]uint64{0, page, unix.PROT_WRITE | unix.PROT_EXEC}, false},
 		{"worker enter", unix.SYS_MPROTECT, [6]uint64{0, page, unix.PROT_WRITE | unix.PROT_EXEC | unix.PROT_READ}, false},
 		{"compile lock-down", unix.SYS_MPROTECT, [6]uint64{0, page, unix.PROT_EXEC | unix.PROT_READ}, true},
+		{"worker lock-down", unix.SYS_MADVISE, [6]uint64{0, page, unix.MADV_DONTNEED}, true},
+		{"worker lock-down", unix.SYS_MADVISE, [6]uint64{0, page, unix.MADV_MERGEABLE}, false},
 		{"worker lock-down", unix.SYS_IOCTL, [6]uint64{5, pagemapScan}, true},
 		{"worker lock-down", unix.SYS_IOCTL, [6]uint64{5, unix.TIOCSTI}, false},
 		{"worker lock-down", unix.SYS_IOCTL, [6]uint64{5, unix.TIOCSTI | 1<<32}, false},

@@ -167,6 +167,18 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// TestFailedStepIsNamed: without a part that is mandatory there is no jail,
+// and the error says which step, and what to do.
+func TestFailedStepIsNamed(t *testing.T) {
+	t.Parallel()
+	c := start(t, place{nearly, "worker"}, "nothing")
+	for _, want := range []string{`step "empty root" failed`, "operation not permitted", "seccomp=unconfined"} {
+		if c.Reached || !strings.Contains(c.Error, want) {
+			t.Errorf("%v, %q lacks %q", c.state, c.Error, want)
+		}
+	}
+}
+
 // TestCapabilitiesStayLost shows that locked securebits keep user 0 of the
 // namespace from getting capabilities by exec, which is what the bounding set
 // would otherwise have to be emptied for.

@@ -146,8 +146,16 @@ var (
 	noWriteExec = condition{arg: 2, mask: unix.PROT_EXEC | unix.PROT_WRITE, among: []uint32{0, unix.PROT_EXEC, unix.PROT_WRITE}}
 )
 
+// memoryCalls also holds madvise to what Go's runtime and the restoring of
+// memory use. Above all that leaves out MADV_MERGEABLE: pages that the kernel
+// shares between processes tell one what another holds.
 func memoryCalls(protection condition) []rule {
-	return join(plain(unix.SYS_MUNMAP, unix.SYS_MADVISE), []rule{
+	advice := []uint32{
+		unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_WILLNEED, unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE,
+		unix.MADV_COLLAPSE, unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE,
+	}
+	return join(plain(unix.SYS_MUNMAP), []rule{
+		{unix.SYS_MADVISE, []condition{{arg: 2, among: advice}}},
 		{unix.SYS_MMAP, []condition{protection}},
 		{unix.SYS_MPROTECT, []condition{protection}},
 	})
