@@ -1,6 +1,9 @@
 package wasm
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // frame is a block that is open: what it takes and leaves on the stack.
 type frame struct {
@@ -281,7 +284,7 @@ func (c *checker) finish() error {
 		c.open(opElse, f.start, f.end)
 		return nil
 	}
-	if f.op == opIf && string(typeBytes(f.start)) != string(typeBytes(f.end)) {
+	if f.op == opIf && !slices.Equal(f.start, f.end) {
 		return fmt.Errorf("an if without else must leave what it takes")
 	}
 	c.pushAll(f.end)

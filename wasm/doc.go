@@ -37,6 +37,17 @@
 //     fails anyway, so no charge exceeds 2^29 and the counter cannot wrap
 //     round between two calls of yield.
 //
-// The host sets carrel.fuel to a slice, and yield sets it again or stops the
-// guest.
+// The host sets carrel.fuel to a slice, and yield sets it to another slice, 0
+// or more, or stops the guest: a yield that leaves it negative is called
+// again. What is charged does not depend on the slices: the fuel used is the
+// sum of every slice less what yield found, and that may be negative by one
+// charge. A call that traps has paid for all of the region it trapped in.
+//
+// # Bringing an instance back
+//
+// carrel.save and carrel.restore copy all mutable globals of the guest, of
+// every type, aside and back; the memory is exported for the host to do the
+// same. carrel.tainted says whether anything else changed: tables, and which
+// segments are left. A grown memory shows in its size. WithImage makes the
+// module that begins in such a state in another process.
 package wasm

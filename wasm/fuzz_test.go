@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -25,6 +26,9 @@ func seeds(t testing.TB) [][]byte {
 	loop.Memory(1, 0)
 	sumLoop(loop, "sum")
 	list = append(list, loop.Bytes())
+	for i := range uint64(10) {
+		list = append(list, wasmtest.Random(rand.New(rand.NewPCG(i, 1))).Encode())
+	}
 	files, err := filepath.Glob(filepath.Join(wazeroSources(t), "internal/integration_test/spectest/v2/testdata/*.0.wasm"))
 	if err != nil || len(files) < 100 {
 		t.Fatalf("%d seeds: %v", len(files), err)

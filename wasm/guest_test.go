@@ -8,6 +8,7 @@ import (
 	"github.com/carrel-dev/carrel/wasm/wasmtest"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 // guest is an instance of an instrumented module.
@@ -39,10 +40,18 @@ func instrument(t *testing.T, m *wasm.Module, o wasm.Options) *wasm.Instrumented
 // start instantiates bytes that came from i.
 func start(t *testing.T, i *wasm.Instrumented, b []byte) *guest {
 	t.Helper()
-	ctx := context.Background()
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2))
-	t.Cleanup(func() { r.Close(ctx) })
 	g := &guest{t: t, i: i, slice: plenty}
+	g.instantiate(b, wazero.NewRuntimeConfig(), wazero.NewModuleConfig().WithStartFunctions())
+	return g
+}
+
+// instantiate makes the instance, with yield and WASI to import.
+func (g *guest) instantiate(b []byte, rc wazero.RuntimeConfig, mc wazero.ModuleConfig) {
+	g.t.Helper()
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, rc.WithCoreFeatures(api.CoreFeaturesV2))
+	g.t.Cleanup(func() { r.Close(ctx) })
+	wasi_snapshot_preview1.MustInstantiate(ctx, r)
 	_, err := r.NewHostModuleBuilder(wasm.ReservedModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) {
 			g.yields++
@@ -51,12 +60,11 @@ func start(t *testing.T, i *wasm.Instrumented, b []byte) *guest {
 			fuel.Set(uint64(g.slice))
 		}), nil, nil).Export(wasm.YieldImport).Instantiate(ctx)
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	if g.m, err = r.InstantiateWithConfig(ctx, b, wazero.NewModuleConfig().WithStartFunctions()); err != nil {
-		t.Fatal(err)
+	if g.m, err = r.InstantiateWithConfig(ctx, b, mc); err != nil {
+		g.t.Fatal(err)
 	}
-	return g
 }
 
 func run(t *testing.T, m *wasm.Module, o wasm.Options) *guest {

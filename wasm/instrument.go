@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -306,9 +307,9 @@ func (b *instrumenter) addMemoryAndStart() {
 }
 
 // addFunc adds a function without parameters and locals and exports it.
-func (b *instrumenter) addFunc(name string, results []ValType, body []byte) {
+func (b *instrumenter) addFunc(name string, typeIndex uint32, body []byte) {
 	m := b.out()
-	m.Functions = append(m.Functions, b.typeIndex(FuncType{Results: results}))
+	m.Functions = append(m.Functions, typeIndex)
 	m.Codes = append(m.Codes, Code{Body: append(body, opEnd)})
 	b.export(name, ExternFunc, length(m.importCount(ExternFunc)+len(m.Functions)-1))
 }
@@ -319,7 +320,13 @@ func (b *instrumenter) addShadows() {
 	m := b.out()
 	m.Functions = append([]uint32(nil), m.Functions...)
 	var save, restore []byte
-	for i, t := range b.source.globalTypes() {
+	types := b.source.globalTypes()
+	// A module can have very many types and globals: look for a type once.
+	nothing, pair := b.typeIndex(FuncType{}), uint32(0)
+	if slices.Contains(types, GlobalType{Type: V128, Mutable: true}) {
+		pair = b.typeIndex(FuncType{Results: []ValType{I64, I64}})
+	}
+	for i, t := range types {
 		if !t.Mutable {
 			continue
 		}
@@ -329,13 +336,13 @@ func (b *instrumenter) addShadows() {
 		restore = appendU32(append(appendU32(append(restore, opGlobalGet), g.Shadow), opGlobalSet), g.Index)
 		switch {
 		case t.Type == V128:
-			b.addFunc(VectorExport(g.Index), []ValType{I64, I64}, halves(g.Index))
+			b.addFunc(VectorExport(g.Index), pair, halves(g.Index))
 		case !t.Type.IsRef():
 			b.export(GlobalExport(g.Index), ExternGlobal, g.Index)
 		}
 	}
-	b.addFunc(SaveExport, nil, save)
-	b.addFunc(RestoreExport, nil, restore)
+	b.addFunc(SaveExport, nothing, save)
+	b.addFunc(RestoreExport, nothing, restore)
 }
 
 // halves gives the instructions that push both halves of a vector global.

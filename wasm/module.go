@@ -1,5 +1,7 @@
 package wasm
 
+import "slices"
+
 // ValType is the type of a value, as its byte in the binary format.
 type ValType byte
 
@@ -63,8 +65,7 @@ type FuncType struct {
 
 // Equal tells whether both signatures are the same.
 func (t FuncType) Equal(o FuncType) bool {
-	return string(typeBytes(t.Params)) == string(typeBytes(o.Params)) &&
-		string(typeBytes(t.Results)) == string(typeBytes(o.Results))
+	return slices.Equal(t.Params, o.Params) && slices.Equal(t.Results, o.Results)
 }
 
 // String gives the signature as (i32 i64)->(f32).
@@ -84,14 +85,6 @@ func (t FuncType) String() string {
 		s += v.String()
 	}
 	return s + ")"
-}
-
-func typeBytes(v []ValType) []byte {
-	b := make([]byte, len(v))
-	for i := range v {
-		b[i] = byte(v[i])
-	}
-	return b
 }
 
 // ExternKind is the kind of an import or export, as its byte in the binary format.

@@ -1,7 +1,6 @@
 package wasm_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/carrel-dev/carrel/wasm"
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
@@ -95,39 +93,69 @@ func TestGoReactor(t *testing.T) {
 	if took := encoded.Sub(begin); took > 2*time.Second {
 		t.Errorf("all of it took %v", took)
 	}
-	plain, _ := runReactor(t, b)
-	got, yields := runReactor(t, out)
-	if want := `{"Numbers":[1,2,3]}` + "\n"; plain != want || got != want {
-		t.Errorf("the plain module says %q, the instrumented one %q", plain, got)
+	want := `{"Numbers":[1,2,3]}` + "\n"
+	if got := startReactor(t, i, b, true).handle(); got != want {
+		t.Errorf("the plain module says %q", got)
 	}
-	if yields == 0 {
-		t.Error("the instrumented module never yielded")
+	g := startReactor(t, i, out, true)
+	if pristine := g.memory(); !g.i.Portable() || len(pristine) == 0 {
+		t.Fatal("the state of a Go reactor must be portable")
+	}
+	img := g.image()
+	small, err := i.WithImage(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := startReactor(t, i, small, false)
+	pristine := g.memory()
+	t.Logf("image of %d pages; the module that begins with it has %d bytes", img.Pages, len(small))
+	for _, g := range []*reactorGuest{g, n} {
+		g.must(wasm.SaveExport)
+		for round := range 3 {
+			g.restore(pristine)
+			if got := g.handle(); got != want {
+				t.Errorf("the instrumented module says %q in round %d", got, round)
+			}
+		}
+		if g.yields < 10 || g.global(wasm.TaintExport).Get() != 0 {
+			t.Errorf("%d yields, taint %d", g.yields, g.global(wasm.TaintExport).Get())
+		}
 	}
 }
 
-func runReactor(t *testing.T, b []byte) (string, int) {
+// reactorGuest is an instance of the Go reactor.
+type reactorGuest struct {
+	*guest
+	in  *strings.Reader
+	out *strings.Builder
+}
+
+func startReactor(t *testing.T, i *wasm.Instrumented, b []byte, initialize bool) *reactorGuest {
 	t.Helper()
-	ctx := context.Background()
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
-	t.Cleanup(func() { r.Close(ctx) })
-	wasi_snapshot_preview1.MustInstantiate(ctx, r)
-	yields := 0
-	_, err := r.NewHostModuleBuilder(wasm.ReservedModule).NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) {
-			yields++
-			m.ExportedGlobal(wasm.FuelExport).(api.MutableGlobal).Set(10_000)
-		}), nil, nil).Export(wasm.YieldImport).Instantiate(ctx)
-	if err != nil {
-		t.Fatal(err)
+	g := &reactorGuest{guest: &guest{t: t, i: i, slice: 10_000}, in: strings.NewReader(""), out: &strings.Builder{}}
+	mc := wazero.NewModuleConfig().WithStdin(g.in).WithStdout(g.out).WithStartFunctions()
+	if initialize {
+		mc = mc.WithStartFunctions("_initialize")
 	}
-	var stdout strings.Builder
-	m, err := r.InstantiateWithConfig(ctx, b, wazero.NewModuleConfig().WithStartFunctions("_initialize").
-		WithStdin(strings.NewReader(`{"Numbers":[3,1,2]}`)).WithStdout(&stdout))
-	if err != nil {
-		t.Fatal(err)
+	g.instantiate(b, wazero.NewRuntimeConfigInterpreter(), mc)
+	return g
+}
+
+func (g *reactorGuest) restore(memory []byte) {
+	g.t.Helper()
+	g.must(wasm.RestoreExport)
+	if !g.m.ExportedMemory(wasm.MemoryExport).Write(0, memory) {
+		g.t.Fatal("the memory shrank")
 	}
-	if status, err := m.ExportedFunction("handle").Call(ctx); err != nil || status[0] != 0 {
-		t.Fatalf("handle: %v, %v", status, err)
+}
+
+// handle gives the guest an event and gives its answer.
+func (g *reactorGuest) handle() string {
+	g.t.Helper()
+	g.in.Reset(`{"Numbers":[3,1,2]}`)
+	g.out.Reset()
+	if status := g.must("handle")[0]; status != 0 {
+		g.t.Fatalf("handle gives %d", status)
 	}
-	return stdout.String(), yields
+	return g.out.String()
 }
