@@ -3,6 +3,7 @@
 package noderun
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -207,4 +208,51 @@ func (n *Node) Deploy(ctx context.Context, t Tenant, in *lambda.CreateFunctionIn
 		return fmt.Errorf("%w: %s", err, aws.ToString(out.Configuration.StateReason))
 	}
 	return err
+}
+
+// BuildBinaries builds carrel, carrel-worker and the example guest greeter
+// (as greeter.zip with its bootstrap.wasm) into a new folder that every user
+// may read. The caller removes it.
+func BuildBinaries() (string, error) {
+	dir, err := os.MkdirTemp("", "carrel-bin-")
+	if err != nil {
+		return "", err
+	}
+	err = buildInto(dir)
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return dir, err
+}
+
+func buildInto(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil { // workers run as other users
+		return err
+	}
+	const module = "github.com/carrel-dev/carrel/"
+	wasm := filepath.Join(dir, "bootstrap.wasm")
+	for _, b := range []struct{ env, args []string }{
+		{nil, []string{"build", "-trimpath", "-o", dir + string(filepath.Separator), module + "cmd/carrel", module + "cmd/carrel-worker"}},
+		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"build", "-trimpath", "-buildmode=c-shared", "-o", wasm, module + "examples/greeter"}},
+	} {
+		c := exec.Command("go", b.args...)
+		c.Env = append(append(os.Environ(), "CGO_ENABLED=0"), b.env...) //lint:allow getenv for the Go command
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("go %v: %w\n%s", b.args, err, out)
+		}
+	}
+	content, err := os.ReadFile(wasm)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "greeter.zip"))
+	if err != nil {
+		return err
+	}
+	w := zip.NewWriter(f)
+	entry, err := w.Create("bootstrap.wasm")
+	if err == nil {
+		_, err = entry.Write(content)
+	}
+	return errors.Join(err, w.Close(), f.Close())
 }

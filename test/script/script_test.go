@@ -1,0 +1,241 @@
+//go:build linux
+
+// Package script runs text scripts against the real binaries: what an
+// operator and a tenant type, and what they get.
+package script
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/carrel-dev/carrel/examples/echo"
+	"github.com/carrel-dev/carrel/test/noderun"
+)
+
+// binaries is the folder with carrel, carrel-worker and the example guests.
+var binaries string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if binaries, err = noderun.BuildBinaries(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(binaries)
+	return m.Run()
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup:               setup,
+		Condition:           condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node":      cmdNode,
+			"kill9":     cmdKill,
+			"stop":      cmdStop,
+			"tenant":    cmdTenant,
+			"as":        cmdAs,
+			"cli":       cmdCLI,
+			"absent":    cmdAbsent,
+			"unchanged": cmdUnchanged,
+		},
+	})
+}
+
+// state is what a script has made: its node and its tenants.
+type state struct {
+	node    *noderun.Node
+	tenants map[string]noderun.Tenant
+}
+
+type stateKey struct{}
+
+func of(ts *testscript.TestScript) *state { return ts.Value(stateKey{}).(*state) }
+
+func setup(env *testscript.Env) error {
+	s := &state{tenants: map[string]noderun.Tenant{}}
+	env.Values[stateKey{}] = s
+	env.Defer(func() {
+		if s.node != nil {
+			s.node.Kill()
+		}
+	})
+	// The work folder of a node that drops root must let its user through.
+	for dir := env.WorkDir; strings.HasPrefix(dir, os.TempDir()+string(filepath.Separator)); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return err
+	}
+	env.Setenv("PATH", binaries+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	env.Setenv("HOME", home)
+	env.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	env.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	env.Setenv("AWS_PAGER", "")
+	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	env.Setenv("AWS_MAX_ATTEMPTS", "1")
+	env.Setenv("GREETER", filepath.Join(binaries, "greeter.zip"))
+	env.Setenv("ECHO", filepath.Join(env.WorkDir, "echo.wasm"))
+	return os.WriteFile(filepath.Join(env.WorkDir, "echo.wasm"), echo.Module(), 0o644)
+}
+
+// condition adds [aws]: a stock AWS command line is installed; [awstenant]:
+// one that knows --tenant-id.
+func condition(name string) (bool, error) {
+	switch name {
+	case "aws":
+		_, err := awsVersion()
+		return err == nil, nil
+	case "awstenant":
+		v, err := awsVersion()
+		return err == nil && (v[0] == 1 && v[1] >= 43 || v[0] == 2 && v[1] >= 32), nil
+	case "root":
+		return os.Getuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+func awsVersion() (v [2]int, err error) {
+	out, err := exec.Command("aws", "--version").CombinedOutput()
+	if err != nil {
+		return v, err
+	}
+	m := regexp.MustCompile(`aws-cli/(\d+)\.(\d+)`).FindSubmatch(out)
+	if m == nil {
+		return v, fmt.Errorf("aws --version says %q", out)
+	}
+	for i := range v {
+		if v[i], err = strconv.Atoi(string(m[i+1])); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// node starts the node, with further flags; environment as the operator has it.
+func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
+	log, err := os.OpenFile(ts.MkAbs("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	n, err := noderun.Start(context.Background(), noderun.Options{Bin: binaries, Data: ts.MkAbs("node"), Args: args, Log: log})
+	if neg {
+		if err == nil {
+			n.Kill()
+			ts.Fatalf("the node started")
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("refusal"), []byte(err.Error()), 0o644))
+		return
+	}
+	ts.Check(err)
+	of(ts).node = n
+	ts.Setenv("AWS_ENDPOINT_URL", n.Endpoint)
+	asOperator(ts)
+}
+
+func asOperator(ts *testscript.TestScript) {
+	text, err := os.ReadFile(ts.MkAbs("node/operator.env"))
+	ts.Check(err)
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		ts.Setenv(name, value)
+	}
+}
+
+func cmdKill(ts *testscript.TestScript, _ bool, _ []string) {
+	of(ts).node.Kill()
+	of(ts).node = nil
+}
+
+func cmdStop(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(of(ts).node.Stop())
+	of(ts).node = nil
+}
+
+// tenant makes a tenant and sets NAME_ACCOUNT and NAME_ROLE.
+func cmdTenant(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		t, err := of(ts).node.CreateTenant(name)
+		ts.Check(err)
+		of(ts).tenants[name] = t
+		upper := strings.ToUpper(name)
+		ts.Setenv(upper+"_ACCOUNT", t.AccountID)
+		ts.Setenv(upper+"_ROLE", t.Role())
+		ts.Setenv(upper+"_KEY", t.AccessKeyID)
+		ts.Setenv(upper+"_SECRET", t.SecretAccessKey)
+	}
+}
+
+// as sets the credentials of a tenant, or the operator's.
+func cmdAs(ts *testscript.TestScript, _ bool, args []string) {
+	if args[0] == "operator" {
+		asOperator(ts)
+		return
+	}
+	t, found := of(ts).tenants[args[0]]
+	if !found {
+		ts.Fatalf("there is no tenant %s in this script", args[0])
+	}
+	ts.Setenv("AWS_ACCESS_KEY_ID", t.AccessKeyID)
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", t.SecretAccessKey)
+}
+
+// cli runs aws lambda with the endpoint named, as older releases need it.
+func cmdCLI(ts *testscript.TestScript, neg bool, args []string) {
+	full := append([]string{"--endpoint-url", ts.Getenv("AWS_ENDPOINT_URL"), "--output", "json", "lambda"}, args...)
+	err := ts.Exec("aws", full...)
+	if neg != (err != nil) {
+		ts.Fatalf("aws %s: %v", strings.Join(full, " "), err)
+	}
+}
+
+// absent searches the node's data for texts that must not be in it.
+func cmdAbsent(ts *testscript.TestScript, neg bool, texts []string) {
+	found := map[string]string{}
+	ts.Check(filepath.WalkDir(ts.MkAbs("node"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, text := range texts {
+			if strings.Contains(string(content), text) {
+				found[text] = path
+			}
+		}
+		return nil
+	}))
+	for _, text := range texts {
+		if path, is := found[text]; is != neg {
+			ts.Fatalf("%q in the data folder: %v %s", text, is, path)
+		}
+	}
+}
+
+// unchanged compares the JSON of two files.
+func cmdUnchanged(ts *testscript.TestScript, _ bool, args []string) {
+	var a, b any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &a))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &b))
+	if fmt.Sprint(a) != fmt.Sprint(b) {
+		ts.Fatalf("%s and %s differ:\n%v\n%v", args[0], args[1], a, b)
+	}
+}
