@@ -21,6 +21,7 @@ import (
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/store/memory"
+	"github.com/carrel-dev/carrel/store/sealed"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -32,7 +33,8 @@ func module(text string) []byte { return append([]byte("\x00asm\x01\x00\x00\x00"
 // world is what outlives a Service: stores, blobs, keys.
 type world struct {
 	t       testing.TB
-	stores  Stores
+	stores  Stores // as the files are: sealed from outside
+	plain   bool   // not sealed: for ten thousand tenants without a key each
 	blobs   *blobs
 	keys    *secret.Keeper
 	builder *builder
@@ -71,9 +73,27 @@ func newKeeper(t testing.TB) *secret.Keeper {
 
 func (w *world) config() Config {
 	return Config{
-		Region: region, EndpointURL: func() string { return "http://127.0.0.1:9600" }, Stores: w.stores,
+		Region: region, EndpointURL: func() string { return "http://127.0.0.1:9600" }, Stores: w.sealedStores(),
 		Blobs: w.blobs, Keys: w.keys, Builder: w.builder, Journal: w.journal,
 	}
+}
+
+// sealedStores puts the seal around the stores, as a node does at each start.
+func (w *world) sealedStores() Stores {
+	w.t.Helper()
+	if w.plain {
+		return w.stores
+	}
+	seal := func(kv store.KV, bucket string) store.KV {
+		s, err := sealed.New(kv, sealed.Config{
+			Sealer: w.keys, Bucket: bucket, Schema: 1, Owner: func(k store.Key) (tenant.UID, error) { return Owner(k), nil },
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return s
+	}
+	return Stores{seal(w.stores.Tenants, "tenant"), seal(w.stores.Identities, "identity"), seal(w.stores.Functions, "function")}
 }
 
 func (w *world) open() *Service {
@@ -264,6 +284,9 @@ func (o who) ready(name function.Name) FunctionView {
 	defer cancel()
 	for {
 		head, err := o.s.cfg.Stores.Functions.Head(ctx, store.Key{})
+		if err == nil {
+			err = o.s.functions.Wait(ctx, head)
+		}
 		if err != nil {
 			o.t.Fatal(err)
 		}

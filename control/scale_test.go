@@ -51,6 +51,7 @@ func (w *world) fill(n int) {
 // TestManyTenants is not parallel: it counts allocations.
 func TestManyTenants(t *testing.T) {
 	w := newWorld(t)
+	w.plain = true
 	w.fill(10_000)
 	begun := time.Now()
 	s := w.open()
@@ -92,6 +93,7 @@ func TestManyTenants(t *testing.T) {
 
 func BenchmarkResolve(b *testing.B) {
 	w := newWorld(b)
+	w.plain = true
 	w.fill(10_000)
 	s := w.open()
 	b.ReportAllocs()
