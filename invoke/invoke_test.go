@@ -1,0 +1,185 @@
+package invoke
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/carrel-dev/carrel/admit"
+	"github.com/carrel-dev/carrel/audit"
+	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/internal/journal"
+	"github.com/carrel-dev/carrel/meter"
+	"github.com/carrel-dev/carrel/sandbox"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+type world struct{ suspended bool }
+
+func (*world) Generation() uint64   { return 1 }
+func (*world) Confirmed() time.Time { return time.Now() }
+func (w *world) Status(tenant.AccountID) (tenant.Status, bool) {
+	if w.suspended {
+		return tenant.Suspended, true
+	}
+	return tenant.Active, true
+}
+func (*world) KeyActive(string) bool { return true }
+
+// driver runs nothing; it answers as it is told, or dies before it answers.
+type driver struct {
+	ran  int
+	dies bool
+}
+
+func (d *driver) Run(_ context.Context, job sandbox.Job) *call.Outcome {
+	d.ran++
+	o := &call.Outcome{Payload: []byte("result"), Usage: call.Usage{Duration: time.Millisecond, Fuel: 5}}
+	if d.dies {
+		return o // no record, as if the node had been killed
+	}
+	job.Recorder.Record(job.Ticket, o)
+	return o
+}
+
+type sink struct{ logs, counts, queued int }
+
+func (s *sink) Append(*call.Call, *call.Outcome)         { s.logs++ }
+func (s *sink) Count(*call.Call, *call.Outcome)          { s.counts++ }
+func (s *sink) Enqueue(context.Context, iam.Grant) error { s.queued++; return nil }
+
+type fixture struct {
+	*Pipeline
+	world   *world
+	driver  *driver
+	sink    *sink
+	journal *journal.Journal
+	root    *os.Root
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{world: &world{}, driver: &driver{}, sink: &sink{}, root: root}
+	f.open(t)
+	t.Cleanup(func() { f.journal.Close(); root.Close() })
+	return f
+}
+
+// open opens the journal and puts a pipeline on it.
+func (f *fixture) open(t *testing.T) {
+	t.Helper()
+	j, err := journal.Open(f.root, journal.Config{Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := iam.New(f.world, time.Now)
+	f.journal = j
+	f.Pipeline = &Pipeline{
+		Authority: authority, Sandbox: f.driver, Audit: audit.New(j, time.Now), Ledger: meter.NewLedger(j), Logs: f.sink, Counter: f.sink, Queue: f.sink, Now: time.Now,
+		Admission: admit.New(authority, func(tenant.AccountID) admit.Plan { return admit.Plan{Concurrency: 1} }, time.Now),
+	}
+}
+
+const acme tenant.AccountID = "111111111111"
+
+func newCall(id string) *call.Call {
+	return &call.Call{
+		RequestID: id, Attempt: 1, Principal: call.Principal{Account: acme, Admin: true}, Owner: tenant.Identity{Account: acme},
+		Target:  &function.Target{FunctionUID: "f", Name: "hello", Version: "1", Reserved: -1, ARN: function.ARN("us-east-1", acme, "hello", "1")},
+		Trigger: call.ViaInvoke, Received: time.Now(),
+	}
+}
+
+func (f *fixture) kinds(t *testing.T) map[journal.Kind]int {
+	t.Helper()
+	if err := f.journal.Sync(f.journal.Append(200, nil)); err != nil {
+		t.Fatal(err)
+	}
+	found := map[journal.Kind]int{}
+	if _, err := f.journal.Read(journal.Cursor{}, func(r journal.Record) error { found[r.Kind]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestEachCallHasOneOutcomeAndItsRecords(t *testing.T) {
+	f := newFixture(t)
+	if o := f.Invoke(t.Context(), newCall("a")); o.Result != call.OK || string(o.Payload) != "result" {
+		t.Errorf("a call: %+v", o)
+	}
+	stranger := newCall("b")
+	stranger.Principal.Account = "222222222222"
+	if o := f.Invoke(t.Context(), stranger); o.Result != call.Refused || !fault.Is(o.Err, fault.Denied) {
+		t.Errorf("a stranger's call: %+v", o)
+	}
+	none := newCall("c")
+	none.Target.Reserved = 0
+	if o := f.Invoke(t.Context(), none); o.Result != call.Throttled {
+		t.Errorf("a call without a slot: %+v", o)
+	}
+	dry := newCall("d")
+	dry.DryRun = true
+	if o := f.Invoke(t.Context(), dry); o.Result != call.OK || o.Payload != nil {
+		t.Errorf("a dry run: %+v", o)
+	}
+	f.world.suspended = true
+	if o := f.Invoke(t.Context(), newCall("e")); o.Result != call.Refused || !fault.Is(o.Err, fault.Suspended) {
+		t.Errorf("a suspended tenant's call: %+v", o)
+	}
+	if f.driver.ran != 1 {
+		t.Errorf("%d calls ran, want 1", f.driver.ran)
+	}
+	kinds := f.kinds(t)
+	if kinds[audit.KindCall] != 1 || kinds[meter.KindUsage] != 1 || kinds[audit.KindRefusal] != 3 {
+		t.Errorf("records by kind: %v, want one decision, one usage, three refusals", kinds)
+	}
+	if f.Admission.Running(acme) != 0 {
+		t.Error("a slot was not given back")
+	}
+}
+
+func TestEnqueueAuthorisesFirst(t *testing.T) {
+	f := newFixture(t)
+	if err := f.Enqueue(t.Context(), newCall("a")); err != nil || f.sink.queued != 1 {
+		t.Errorf("an event: %v, %d queued", err, f.sink.queued)
+	}
+	stranger := newCall("b")
+	stranger.Principal.Account = "222222222222"
+	if err := f.Enqueue(t.Context(), stranger); !fault.Is(err, fault.Denied) || f.sink.queued != 1 {
+		t.Errorf("a stranger's event: %v, %d queued", err, f.sink.queued)
+	}
+}
+
+func TestRecoverEndsWhatTheNodeDiedIn(t *testing.T) {
+	f := newFixture(t)
+	f.Invoke(t.Context(), newCall("a"))
+	f.driver.dies = true
+	f.Invoke(t.Context(), newCall("b"))
+	f.kinds(t)
+	for round := range 3 {
+		if err := f.journal.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.open(t)
+		found, err := Recover(f.Ledger, f.journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.kinds(t)
+		if want := map[int]int{0: 1}[round]; found.Lost != want {
+			t.Errorf("restart %d: %d calls were lost, want %d", round, found.Lost, want)
+		}
+		rows := f.Ledger.Totals(acme)
+		if len(rows) != 1 || rows[0].Calls != 2 || rows[0].Errors != 1 || rows[0].BilledMS != 1 || rows[0].Fuel != 5 {
+			t.Errorf("restart %d: totals %+v, want two calls, one failed, 1 ms billed", round, rows)
+		}
+	}
+}
