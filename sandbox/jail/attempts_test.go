@@ -21,8 +21,9 @@ var attempts = collect()
 
 func collect() map[string]func(before) (syscall.Errno, []string) {
 	all := map[string]func(before) (syscall.Errno, []string){
-		"nothing":   func(before) (syscall.Errno, []string) { return 0, nil },
-		"inventory": inventory,
+		"nothing":    func(before) (syscall.Errno, []string) { return 0, nil },
+		"inventory":  inventory,
+		"namespaces": func(b before) (syscall.Errno, []string) { return 0, b.namespaces },
 		"exec and look": func(before) (syscall.Errno, []string) {
 			return errnoOf(syscall.Exec("/proc/self/exe", []string{"x", "capabilities"}, nil)), nil
 		},
@@ -329,6 +330,19 @@ func findWrittenPages(b before) syscall.Errno {
 	return 0
 }
 
+// reach connects to the port that the test has told.
+func reach(kind int) syscall.Errno {
+	s, err := unix.Socket(unix.AF_INET, kind, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	var port int
+	if _, err := fmt.Sscan(os.Getenv("PORT"), &port); err != nil { //lint:allow getenv how the test tells its child
+		return syscall.EINVAL
+	}
+	return errnoOf(unix.Connect(s, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
+}
+
 func drawRandom(before) syscall.Errno {
 	_, err := unix.Getrandom(make([]byte, 32), 0)
 	return errnoOf(err)
@@ -396,16 +410,10 @@ func layerAttacks() map[string]func(before) syscall.Errno {
 			return errnoOf(err)
 		},
 		"layer: reach the host's network": func(before) syscall.Errno {
-			s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-			if err != nil {
-				return errnoOf(err)
-			}
-			var port int
-			if _, err := fmt.Sscan(os.Getenv("PORT"), &port); err != nil { //lint:allow getenv how the test tells its child
-				return syscall.EINVAL
-			}
-			return errnoOf(unix.Connect(s, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
+			return reach(unix.SOCK_STREAM)
 		},
+		// Landlock knows TCP only: this one is the network namespace's alone.
+		"layer: reach it by datagram": func(before) syscall.Errno { return reach(unix.SOCK_DGRAM) },
 		"layer: signal the host": func(before) syscall.Errno {
 			var pid int
 			if _, err := fmt.Sscan(os.Getenv("PID"), &pid); err != nil { //lint:allow getenv how the test tells its child

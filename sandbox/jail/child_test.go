@@ -142,6 +142,20 @@ func tellCapabilities([]string) int {
 type before struct {
 	pagemap, uffd int
 	pid           int
+	namespaces    []string
+}
+
+// namespaces lists the namespaces that the calling process is in.
+func namespaces() ([]string, error) {
+	var all []string
+	for _, kind := range []string{"user", "mnt", "pid", "net", "ipc", "uts"} {
+		link, err := os.Readlink("/proc/self/ns/" + kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, link)
+	}
+	return all, nil
 }
 
 func openBefore() (before, error) {
@@ -149,8 +163,12 @@ func openBefore() (before, error) {
 	if err != nil {
 		return before{}, fmt.Errorf("pagemap: %w", err)
 	}
+	own, err := namespaces()
+	if err != nil {
+		return before{}, err
+	}
 	uffd, _ := jailtest.OpenUserfault()
-	return before{pagemap: pagemap, uffd: uffd, pid: os.Getpid()}, nil
+	return before{pagemap: pagemap, uffd: uffd, pid: os.Getpid(), namespaces: own}, nil
 }
 
 // place is where an attempt is made.

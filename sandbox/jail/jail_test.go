@@ -134,10 +134,43 @@ func TestLayersHoldAlone(t *testing.T) {
 	}
 	for _, name := range []string{
 		"layer: read a file of the host", "layer: see processes", "layer: climb out",
-		"layer: reach the host's network", "layer: signal the host",
+		"layer: reach the host's network", "layer: reach it by datagram", "layer: signal the host",
 	} {
 		if c := start(t, place{free, "worker"}, name, env...); !c.Done || c.Errno != 0 {
 			t.Errorf("%s does not work without the jail: %v, %v", name, c.state, c.Errno)
+		}
+	}
+}
+
+// TestOrder pins the steps and their order; doc.go says why it is this one.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, s := range start(t, place{inside, "worker"}, "nothing").Report.Steps {
+		got = append(got, s.Name)
+	}
+	want := []string{
+		"check memory cap", "start the runtime's poller", "empty root", "resource limits", "no new privileges",
+		"landlock", "lock capabilities", "drop capabilities", "system call filter",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("steps: %q", got)
+	}
+}
+
+func TestNamespacesAreOwn(t *testing.T) {
+	t.Parallel()
+	ours, err := namespaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := start(t, place{inside, "worker"}, "namespaces").Found
+	if len(theirs) != len(ours) {
+		t.Fatalf("found %q", theirs)
+	}
+	for i := range ours {
+		if ours[i] == theirs[i] {
+			t.Errorf("%s is the host's", ours[i])
 		}
 	}
 }
