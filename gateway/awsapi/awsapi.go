@@ -104,8 +104,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()[headerRequestID] = []string{id}
 	var p params
 	rt := h.routes.match(r, &p)
-	if err := h.serve(w, r, id, matched{rt, &p}); err != nil {
-		h.fail(w, r, id, err)
+	if who, err := h.serve(w, r, id, matched{rt, &p}); err != nil {
+		h.fail(w, r, failure{id, who, err})
 	}
 }
 
@@ -115,38 +115,40 @@ type matched struct {
 	params *params
 }
 
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m matched) error {
+// serve answers one request, or gives the error to answer with; and the
+// caller's tenant, once it is proved.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m matched) (tenant.Slug, error) {
 	if !signed(r) {
-		return fault.New("awsapi", fault.Unauthenticated, "Missing Authentication Token").
+		return "", fault.New("awsapi", fault.Unauthenticated, "Missing Authentication Token").
 			WithCode(credential.CodeMissingAuthentication)
 	}
 	if m.route == nil {
-		return fault.New("awsapi", fault.NotFound, "%s %s is no operation of Lambda.", r.Method, clip(r.URL.EscapedPath())).
+		return "", fault.New("awsapi", fault.NotFound, "%s %s is no operation of Lambda.", r.Method, clip(r.URL.EscapedPath())).
 			WithCode("UnknownOperationException")
 	}
 	body, err := h.bodies.read(r, h.Limits.of(m.route, r))
 	if err != nil {
-		return err
+		return "", err
 	}
 	reuse := true
 	defer func() { body.release(reuse) }()
 	principal, err := h.authenticate(r, body.bytes)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if m.operation == opInvoke {
 		in := invocation{id: id, name: m.params[0], principal: principal, body: body.bytes}
 		reuse = false // nor if this panics
 		err := h.invoke(w, r, &in)
 		reuse = !in.lent
-		return err
+		return principal.Tenant, err
 	}
 	if m.act == nil {
-		return fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
+		return principal.Tenant, fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
 	}
 	r = r.WithContext(control.WithRequestID(r.Context(), id))
 	rq := &request{h: h, r: r, id: id, matched: m, principal: principal, body: body.bytes}
-	return rq.answer(w)
+	return principal.Tenant, rq.answer(w)
 }
 
 // authenticate gives the principal whose key signed the request. A signature

@@ -104,3 +104,26 @@ func BenchmarkValidJSON(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkInvokeSigned adds what stands around the handler: a signature
+// that is verified and the real control's lookups.
+func BenchmarkInvokeSigned(b *testing.B) {
+	w := withFunctions(b)
+	h := New(Config{Region: region, Control: w.control, Invoker: &still{outcome: &call.Outcome{Payload: []byte("{}")}},
+		Verifier: credential.New(credential.Config{Region: region, Services: []string{Service}, Lookup: w.control})})
+	payload := []byte(`{"text":"` + strings.Repeat("x", 1000) + `"}`)
+	r := w.request(b, "POST", helloPath, payload, headerInvocationType, typeRequestResponse)
+	w.sign(b, Service, r, payload)
+	body := bytes.NewReader(payload)
+	r.Body, r.Host = io.NopCloser(body), r.URL.Host
+	reply := &sink{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Seek(0, io.SeekStart)
+		clear(reply.header)
+		h.ServeHTTP(reply, r)
+	}
+	if reply.status != http.StatusOK {
+		b.Fatal(reply.status)
+	}
+}

@@ -20,7 +20,6 @@ type Control interface {
 	VersionStore
 	AliasStore
 	SettingStore
-	EventConfigStore
 }
 
 // Directory answers from memory; only EndTenant may write.
@@ -68,6 +67,7 @@ type AliasStore interface {
 type SettingStore interface {
 	ConcurrencyStore
 	TagStore
+	EventConfigStore
 	AccountSettings(context.Context, iam.Grant) (control.AccountSettings, error)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // Headers of replies, in the form that net/http's map has them in.
@@ -96,10 +97,17 @@ type errorBody struct {
 	Type         string `json:"Type"`
 }
 
+// failure is a request that is answered with an error.
+type failure struct {
+	id     string
+	tenant tenant.Slug // empty while nobody is proved
+	err    error
+}
+
 // fail answers with an error. The cause of a failure of ours goes to the
 // log under the request id and never to the caller.
-func (h *handler) fail(w http.ResponseWriter, r *http.Request, id string, err error) {
-	e := fault.From("awsapi", err)
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, f failure) {
+	e := fault.From("awsapi", f.err)
 	status, code, lower := wire(e)
 	body := errorBody{Type: "User", Reason: e.Reason}
 	text := e.Text()
@@ -110,10 +118,10 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, id string, err er
 			level = slog.LevelInfo // the caller went away; nothing here is broken
 		}
 		h.Log.LogAttrs(r.Context(), level, "request failed",
-			slog.String("requestId", id), slog.String("code", code), slog.String("error", e.Error()))
+			slog.String("tenant", string(f.tenant)), slog.String("requestId", f.id), slog.String("code", code), slog.String("error", e.Error()))
 	}
 	if e.Kind == fault.Internal {
-		text = "The service failed to handle the request. Report the request id " + id + " to the operator."
+		text = "The service failed to handle the request. Report the request id " + f.id + " to the operator."
 	}
 	if lower {
 		body.LowerMessage = text

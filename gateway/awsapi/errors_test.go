@@ -51,13 +51,18 @@ func (b *bench) request(t testing.TB, method, path string, body []byte, header .
 
 func (b *bench) sendAs(t testing.TB, service string, r *http.Request, body []byte) answer {
 	t.Helper()
+	b.sign(t, service, r, body)
+	return do(t, r)
+}
+
+func (b *bench) sign(t testing.TB, service string, r *http.Request, body []byte) {
+	t.Helper()
 	sum := sha256.Sum256(body)
 	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: b.acme.AccessKeyID, SecretAccessKey: b.acme.SecretAccessKey}, r,
 		hex.EncodeToString(sum[:]), service, region, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return do(t, r)
 }
 
 func do(t testing.TB, r *http.Request) answer {
@@ -140,12 +145,12 @@ func TestFailure(t *testing.T) {
 		{fault.New("x", fault.Timeout, "late"), 504, "ServiceException", `{"Message":"late","Type":"Service"}`, ""},
 	} {
 		w := httptest.NewRecorder()
-		h.fail(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), "the-id", tc.err)
+		h.fail(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), failure{"the-id", "acme", tc.err})
 		if w.Code != tc.status || w.Header().Get(headerErrorType) != tc.code || w.Body.String() != tc.body || w.Header().Get("Retry-After") != tc.retryIn {
 			t.Errorf("%v: %d %s %s, Retry-After %q", tc.err, w.Code, w.Header().Get(headerErrorType), w.Body, w.Header().Get("Retry-After"))
 		}
 	}
-	if !strings.Contains(logged.String(), "disk on fire") || !strings.Contains(logged.String(), "the-id") {
+	if !strings.Contains(logged.String(), "disk on fire") || !strings.Contains(logged.String(), `"tenant":"acme","requestId":"the-id"`) {
 		t.Errorf("the cause is not in the log: %s", &logged)
 	}
 }
@@ -177,6 +182,26 @@ func TestAuthentication(t *testing.T) {
 	}
 	if id := unsigned.header.Get("x-amzn-RequestId"); !uuidForm.MatchString(id) {
 		t.Errorf("unsigned: request id %q", id)
+	}
+}
+
+// TestUnsignedOptions shows that nothing can be added to a signed call on its
+// way: no tenant, no kind, in no spelling.
+func TestUnsignedOptions(t *testing.T) {
+	t.Parallel()
+	b := withFunctions(t)
+	for _, header := range []string{"X-Amz-Tenant-Id", "x-amz-tenant-id", "X_Amz_Tenant_Id", "X-Amz-Invocation-Type", "X-Amz-Client-Context"} {
+		r := b.request(t, "POST", "/2015-03-31/functions/many/invocations", []byte("{}"), headerTenantID, "blue")
+		b.sign(t, Service, r, []byte("{}"))
+		r.Header[header] = append(r.Header[header], "red")
+		if got := do(t, r); got.status != http.StatusForbidden {
+			t.Errorf("with %s added: %+v", header, got)
+		}
+	}
+	equal(t, "calls that ran", len(b.invoker.calls), 0)
+	r := b.request(t, "POST", "/2015-03-31/functions/many/invocations", []byte("{}"), headerTenantID, "blue")
+	if got := b.sendAs(t, Service, r, []byte("{}")); got.status != http.StatusOK {
+		t.Errorf("the twin: %+v", got)
 	}
 }
 
