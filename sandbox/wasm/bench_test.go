@@ -143,3 +143,24 @@ func benchRestore(b *testing.B, way func(*region) error, pages, dirty int) {
 		}
 	}
 }
+
+// BenchmarkReset compares the ways back: restoring, after growing memory, and
+// a new instance, after a change of the table.
+func BenchmarkReset(b *testing.B) {
+	module := jailedGuest().Encode()
+	e := engines(b)["watch"]
+	if e == nil {
+		b.Skip("the kernel cannot watch pages")
+	}
+	g := loadFD(b, e, build(b, module))
+	for name, event := range map[string]string{"restore": "-", "grown": "g", "trap": "x", "new-instance": "t"} {
+		b.Run(name, func(b *testing.B) {
+			inv, res := invocation(event), &Result{}
+			for b.Loop() {
+				if err := g.Run(context.Background(), inv, res); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

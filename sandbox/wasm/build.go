@@ -34,8 +34,8 @@ type Source struct {
 	InitFuel uint64
 }
 
-// DefaultInitFuel bounds initialisation: about ten seconds.
-const DefaultInitFuel = 10_000_000_000
+// DefaultInitFuel bounds initialisation: ten seconds of the guest's clock.
+const DefaultInitFuel = 10e9 * wasi.FuelPerNanosecond
 
 // Output of initialisation goes nowhere; its end is shown if it fails.
 const (

@@ -17,6 +17,10 @@ func TestBuildRefuses(t *testing.T) {
 	okay := func() *guest { return newGuestModule(1).handle() }
 	foreign := okay()
 	foreign.Imports[0].Module = "env"
+	yield := okay()
+	yield.Imports[0] = wasm.Import{Module: "carrel", Name: "yield", Kind: wasm.ExternFunc, Func: yield.typ(wasm.FuncType{})}
+	reserved := okay()
+	reserved.export("carrel.fuel", importedFuncs)
 	wrongType := okay()
 	wrongType.Imports[0].Func = wrongType.typ(wasm.FuncType{})
 	memory := newGuestModule(2000).handle()
@@ -39,6 +43,8 @@ func TestBuildRefuses(t *testing.T) {
 		part string
 	}{
 		"foreign import":       {foreign, fault.Denied, "env"},
+		"import of yield":      {yield, fault.Denied, "yield"},
+		"reserved export":      {reserved, fault.Invalid, "carrel."},
 		"import of other type": {wrongType, fault.Denied, "fd_write"},
 		"no entry":             {table, fault.Invalid, "neither handle nor _start"},
 		"two entries":          {exportsBoth, fault.Invalid, "both handle and _start"},

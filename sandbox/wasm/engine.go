@@ -263,7 +263,7 @@ func guestOf(ctx context.Context) *Guest {
 const Version = 1
 
 // costContext is the fuel that carrel_v1.context takes, apart from copying.
-const costContext = 100
+const costContext = 500
 
 // instantiateHost adds the modules carrel, for instrumented code, and
 // carrel_v1, for guests.
@@ -294,7 +294,7 @@ func putContext(ctx context.Context, mod api.Module, s []uint64) {
 		return
 	}
 	if n >= uint64(len(g.context)) {
-		g.charge(uint64(len(g.context)) / 8)
+		g.charge(uint64(len(g.context)) / 4)
 		copy(mem[ptr:], g.context)
 	}
 	s[0] = uint64(uint32(len(g.context)))

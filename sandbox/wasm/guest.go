@@ -17,10 +17,17 @@ import (
 	"github.com/carrel-dev/carrel/sandbox/wasm/wasi"
 )
 
-// fuelSlice is how much fuel a guest gets at a time: about 0.2 ms of work.
-// Native code has no safepoints, so a longer slice would hold up Go's
-// collector and timers, and every interrupt.
-const fuelSlice = 250_000
+// A guest gets fuel in slices, each meant to last sliceTime: native code has
+// no safepoints, so a longer one would hold up Go's collector and timers, and
+// every interrupt. How long a unit lasts depends on the program, so the slice
+// follows what was measured; its cap keeps a guest that changes its habits to
+// a few milliseconds. What a run uses in all does not depend on the slices.
+const (
+	sliceTime  = 200 * time.Microsecond
+	firstSlice = 250_000
+	minSlice   = 100_000
+	maxSlice   = 2_000_000
+)
 
 // noLimit stands for no fuel limit.
 const noLimit = 1 << 62
@@ -44,6 +51,8 @@ type Guest struct {
 
 	ctx       runContext
 	slice     int64  // fuel given at the last yield
+	pace      uint64 // fuel to give at the next
+	paced     time.Time
 	spent     uint64 // fuel used in the slices before
 	limit     uint64
 	context   []byte
@@ -234,8 +243,26 @@ func (g *Guest) refuel(limit uint64) {
 		limit = noLimit
 	}
 	g.limit, g.spent = limit, 0
-	g.slice = int64(min(limit, fuelSlice))
+	if g.pace == 0 {
+		g.pace = firstSlice
+	}
+	g.paced = time.Time{}
+	g.slice = int64(min(limit, g.pace))
 	g.fuel.Set(uint64(g.slice))
+}
+
+// keepPace makes the slice longer or shorter by how long the last one took;
+// the first of a run is not measured.
+func (g *Guest) keepPace(now time.Time) {
+	took := now.Sub(g.paced)
+	switch {
+	case g.paced.IsZero():
+	case took < sliceTime/2:
+		g.pace = min(2*g.pace, maxSlice)
+	case took > 2*sliceTime:
+		g.pace = max(g.pace/2, minSlice)
+	}
+	g.paced = now
 }
 
 // used is the fuel that the run has taken until now.
@@ -254,10 +281,11 @@ func (g *Guest) yield() {
 	if g.spent > g.limit {
 		g.wasi.Stop(wasi.Interrupted, errFuel)
 	}
+	g.keepPace(time.Now())
 	if err := g.check(); err != nil {
 		g.wasi.Stop(wasi.Interrupted, err)
 	}
-	g.slice = int64(min(g.limit-g.spent, fuelSlice))
+	g.slice = int64(min(g.limit-g.spent, g.pace))
 	g.fuel.Set(uint64(g.slice))
 }
 

@@ -85,7 +85,7 @@ func randomGet(st *State, p []uint64) Errno {
 	if !ok {
 		return EFAULT
 	}
-	st.moved(len(b))
+	st.hooks.Charge(uint64(len(b)))
 	st.Random(b)
 	return ESUCCESS
 }

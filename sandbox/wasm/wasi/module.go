@@ -19,10 +19,10 @@ type Function struct {
 	run func(*State, []uint64) Errno
 }
 
-// Costs in units of fuel, about nanoseconds on the machine they were set on.
+// Costs in units of fuel, at the rate of compiled C: about 0.3 ns each.
 const (
-	costCall = 100 // crossing into the host and back
-	costPath = 400 // walking a path
+	costCall = 500  // crossing into the host and back
+	costPath = 2000 // walking a path
 )
 
 // Functions lists every function of preview 1.

@@ -149,12 +149,12 @@ func (st *State) now() uint64 {
 
 const millisecond = uint64(time.Millisecond)
 
-// elapsed is computing time: fuel read as nanoseconds, in whole milliseconds.
+// elapsed is computing time: fuel taken as time, in whole milliseconds.
 func (st *State) elapsed() uint64 {
 	if st.call.Virtual {
 		return 0
 	}
-	return st.hooks.Used() / millisecond * millisecond
+	return st.hooks.Used() / FuelPerNanosecond / millisecond * millisecond
 }
 
 // sleep waits d nanoseconds, or until the run is to end.
@@ -218,7 +218,7 @@ func (st *State) putU64(ptr, v uint64) Errno {
 }
 
 // moved charges for bytes copied between host and guest.
-func (st *State) moved(n int) { st.hooks.Charge(uint64(n) / 8) }
+func (st *State) moved(n int) { st.hooks.Charge(uint64(n) / 4) }
 
 type iovec struct{ ptr, n uint32 }
 

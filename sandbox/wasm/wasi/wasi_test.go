@@ -203,11 +203,11 @@ func TestClocksStepWithFuelAndSleep(t *testing.T) {
 	if at(0) != base || at(1) != base || at(2) != 0 || at(3) != 0 {
 		t.Errorf("the clocks begin at %d, %d, %d, %d", at(0), at(1), at(2), at(3))
 	}
-	w.fuel = millisecond - 500
+	w.fuel = (millisecond - 1000) * FuelPerNanosecond
 	if at(0) != base {
 		t.Error("the clock moved within a millisecond")
 	}
-	w.fuel = 2*millisecond + 1
+	w.fuel = 2*millisecond*FuelPerNanosecond + 1
 	if at(0) != base+2*millisecond || at(2) != 2*millisecond {
 		t.Errorf("after 2 ms of fuel: %d and %d", at(0)-base, at(2))
 	}
