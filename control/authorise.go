@@ -2,6 +2,9 @@ package control
 
 import (
 	"context"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
@@ -50,6 +53,10 @@ func (s *Service) begin(ctx context.Context, g iam.Grant, action, resource strin
 	if s.ctx.Err() != nil {
 		return nil, fault.Wrap("control.begin", fault.Unavailable, errClosed, "this node is shutting down").WithCode("ServiceException")
 	}
+	if err := s.pace(g.Request().Owner.Account); err != nil {
+		s.cfg.Journal.Refuse(ctx, g.Request(), requestID(ctx), err)
+		return nil, err
+	}
 	done, err := s.cfg.Journal.Decide(ctx, g, requestID(ctx))
 	if err != nil {
 		return nil, fault.Wrap("control.begin", fault.Unavailable, err, "the decision could not be journaled, so nothing was changed").
@@ -57,6 +64,30 @@ func (s *Service) begin(ctx context.Context, g iam.Grant, action, resource strin
 	}
 	account := g.Request().Owner.Account
 	return &act{account: account, done: done, unlock: s.lock(account)}, nil
+}
+
+// DefaultActsPerSecond is how many changes an account may make a second; ten
+// seconds' worth may come at once. Each change is a few synced writes, of
+// which the store does some 2,000 a second for all tenants together, so one
+// that changes something in a loop must not use them up. Lambda allows 15.
+const DefaultActsPerSecond = 20
+
+// pace spends one of the account's changes.
+func (s *Service) pace(account tenant.AccountID) error {
+	if account == s.management {
+		return nil
+	}
+	l, found := s.rates.Load(account)
+	if !found {
+		l, _ = s.rates.LoadOrStore(account, rate.NewLimiter(rate.Limit(s.cfg.ActsPerSecond), 10*s.cfg.ActsPerSecond))
+	}
+	if l.(*rate.Limiter).Allow() {
+		return nil
+	}
+	e := fault.New("control.begin", fault.Throttled, "Rate exceeded: an account may make %d changes a second.", s.cfg.ActsPerSecond).
+		WithCode("TooManyRequestsException")
+	e.Reason, e.RetryAfter = "CallerRateLimitExceeded", time.Second
+	return e
 }
 
 // end tells the outcome; use as defer a.end(&err).

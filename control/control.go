@@ -63,7 +63,7 @@ import (
 )
 
 // Config says what a Service works with. All fields are needed, but for
-// Log and Now.
+// ActsPerSecond, Log and Now.
 type Config struct {
 	// Region is the installation's only region.
 	Region string
@@ -74,6 +74,9 @@ type Config struct {
 	Keys        *secret.Keeper
 	Builder     Builder
 	Journal     Journal
+	// ActsPerSecond is how many changes an account may make, averaged; zero
+	// means DefaultActsPerSecond. The operators' own account has no bound.
+	ActsPerSecond int
 	// Log gets what goes wrong in the background; nil drops it.
 	Log *slog.Logger
 	// Now is the clock of what is recorded; time.Now if nil.
@@ -141,6 +144,7 @@ type Service struct {
 	management tenant.AccountID
 	admin      Credentials
 	locks      sync.Map // tenant.AccountID -> *sync.Mutex
+	rates      sync.Map // tenant.AccountID -> *rate.Limiter
 	builds     *builds
 	garbage    garbage
 	tenants    *store.Snapshot[any]
@@ -159,6 +163,9 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	const op = "control.Open"
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.ActsPerSecond <= 0 {
+		cfg.ActsPerSecond = DefaultActsPerSecond
 	}
 	if cfg.EndpointURL == nil || cfg.Stores.Tenants == nil || cfg.Stores.Identities == nil || cfg.Stores.Functions == nil ||
 		cfg.Blobs == nil || cfg.Keys == nil || cfg.Builder == nil || cfg.Journal == nil {

@@ -34,7 +34,8 @@ func module(text string) []byte { return append([]byte("\x00asm\x01\x00\x00\x00"
 type world struct {
 	t       testing.TB
 	stores  Stores // as the files are: sealed from outside
-	plain   bool   // not sealed: for ten thousand tenants without a key each
+	rate    int
+	plain   bool // not sealed: for ten thousand tenants without a key each
 	blobs   *blobs
 	keys    *secret.Keeper
 	builder *builder
@@ -45,7 +46,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	return &world{
 		t: t, stores: Stores{memory.New(), memory.New(), memory.New()}, blobs: &blobs{content: map[blobRef][]byte{}},
-		keys: newKeeper(t), builder: &builder{}, journal: &journal{},
+		keys: newKeeper(t), builder: &builder{}, journal: &journal{}, rate: 1 << 20,
 	}
 }
 
@@ -74,7 +75,7 @@ func newKeeper(t testing.TB) *secret.Keeper {
 func (w *world) config() Config {
 	return Config{
 		Region: region, EndpointURL: func() string { return "http://127.0.0.1:9600" }, Stores: w.sealedStores(),
-		Blobs: w.blobs, Keys: w.keys, Builder: w.builder, Journal: w.journal,
+		Blobs: w.blobs, Keys: w.keys, Builder: w.builder, Journal: w.journal, ActsPerSecond: w.rate,
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -77,4 +80,37 @@ func (s *Service) deleteBlob(ctx context.Context, d discarded) {
 	if !s.ix.named(d.blobRef) {
 		_ = s.cfg.Blobs.Delete(ctx, d.owner, d.kind, d.digest) // reaped at the next start if it fails
 	}
+}
+
+// NamedBlob is a blob that a record names.
+type NamedBlob struct {
+	Owner  tenant.UID
+	Kind   secret.Kind
+	Digest function.Digest
+}
+
+// NamedBlobs lists all blobs that records name, so that the store of blobs
+// can remove the others, which a crash left.
+//
+// Errors: fault.Unavailable while a record cannot be read, as what that one
+// names is not known.
+func (s *Service) NamedBlobs() ([]NamedBlob, error) {
+	s.ix.mu.RLock()
+	defer s.ix.mu.RUnlock()
+	if n := len(s.ix.damaged); n > 0 {
+		return nil, fault.New("control.NamedBlobs", fault.Unavailable, "%d records cannot be read, so it is not known which blobs are needed", n)
+	}
+	list := make([]NamedBlob, 0, len(s.ix.blobs))
+	for ref := range s.ix.blobs {
+		list = append(list, NamedBlob{ref.owner, ref.kind, ref.digest})
+	}
+	return list, nil
+}
+
+// Damaged counts the records that cannot be read. What they stood for is
+// refused until they are put right.
+func (s *Service) Damaged() int {
+	s.ix.mu.RLock()
+	defer s.ix.mu.RUnlock()
+	return len(s.ix.damaged)
 }
