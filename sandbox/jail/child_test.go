@@ -23,6 +23,7 @@ type stage string
 
 const (
 	free   stage = "free"   // no namespaces, no filter: the control
+	fenced stage = "fenced" // landlock alone, no namespaces
 	layers stage = "layers" // after Enter, but for the filter
 	bereft stage = "bereft" // namespaces, and capabilities dropped but not locked
 	closed stage = "closed" // namespaces, and capabilities locked and dropped
@@ -80,6 +81,11 @@ func runAttempt(args []string) int {
 	case inside, locked, nearly:
 		if o.Report, err = Enter(profile); err != nil {
 			return tell(outcome{Error: err.Error()})
+		}
+	case fenced:
+		err = NoNewPrivileges()
+		if err == nil {
+			o.Report.Landlock, err = enterLandlock()
 		}
 	case layers:
 		err = enterLayers(profile)
@@ -198,7 +204,7 @@ func start(t *testing.T, at place, name string, env ...string) child {
 	cmd.ExtraFiles = []*os.File{theirs}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if at.where != free {
+	if at.where != free && at.where != fenced {
 		cmd.SysProcAttr = SysProcAttr(testIdentity())
 	}
 	if at.where == nearly {

@@ -117,15 +117,7 @@ func TestBombs(t *testing.T) {
 // TestLayersHoldAlone tries attacks with everything on but the filter.
 func TestLayersHoldAlone(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	env := []string{
-		fmt.Sprintf("PORT=%d", listener.Addr().(*net.TCPAddr).Port),
-		fmt.Sprintf("PID=%d", os.Getpid()),
-	}
+	env := aHost(t)
 	for name := range layerAttacks() {
 		c := start(t, place{layers, "worker"}, name, env...)
 		if !c.Done || c.Errno == 0 || c.Errno == syscall.EINVAL {
@@ -138,6 +130,38 @@ func TestLayersHoldAlone(t *testing.T) {
 	} {
 		if c := start(t, place{free, "worker"}, name, env...); !c.Done || c.Errno != 0 {
 			t.Errorf("%s does not work without the jail: %v, %v", name, c.state, c.Errno)
+		}
+	}
+}
+
+// aHost is what layerAttacks aim at: a listening port and a process.
+func aHost(t *testing.T) []string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return []string{
+		fmt.Sprintf("PORT=%d", listener.Addr().(*net.TCPAddr).Port),
+		fmt.Sprintf("PID=%d", os.Getpid()),
+	}
+}
+
+// TestLandlockHoldsAlone tries what landlock guards without any namespace.
+func TestLandlockHoldsAlone(t *testing.T) {
+	t.Parallel()
+	env := aHost(t)
+	for name, abi := range map[string]int{
+		"layer: read a file of the host": 1, "layer: write to the root": 1, "layer: reach the host's network": 4,
+	} {
+		c := start(t, place{fenced, "worker"}, name, env...)
+		if c.Report.Landlock < abi {
+			t.Logf("%s: this kernel's landlock has ABI %d, not %d", name, c.Report.Landlock, abi)
+			continue
+		}
+		if !c.Done || c.Errno != syscall.EACCES {
+			t.Errorf("%s: %v, %v", name, c.state, c.Errno)
 		}
 	}
 }
