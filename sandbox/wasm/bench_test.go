@@ -16,6 +16,14 @@ func BenchmarkCall(b *testing.B) {
 	guests := map[string]func() (*Artifact, string){
 		"small": func() (*Artifact, string) { return build(b, smallGuest()), "" },
 		"go":    func() (*Artifact, string) { return goReactor(b), `{"op":"echo","text":"hello"}` },
+		"go-warm": func() (*Artifact, string) {
+			event := `{"op":"echo","text":"hello"}`
+			a, err := Build(context.Background(), Source{Module: goGuest(b, "reactor"), MemoryLimit: testLimit, Warmup: []byte(event)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			return a, event
+		},
 	}
 	for guest, artifact := range guests {
 		a, event := artifact()

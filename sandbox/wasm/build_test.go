@@ -5,6 +5,7 @@ package wasm
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -275,4 +276,38 @@ func TestModulesThatDifferInTheirBodies(t *testing.T) {
 			t.Errorf("guest %d answers %x", i, r.Output)
 		}
 	}
+}
+
+// FuzzBuild builds whatever comes: it has to end with an artifact that loads
+// or with an error that says whose mistake it was.
+func FuzzBuild(f *testing.F) {
+	f.Add(smallGuest())
+	f.Add(jailedGuest().Encode())
+	f.Add(canaryGuest().Encode())
+	for i := range uint64(8) {
+		f.Add(generate(rand.New(rand.NewPCG(i, 1))))
+	}
+	e, err := newEngine()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, module []byte) {
+		a, err := Build(context.Background(), Source{Module: module, MemoryLimit: 8 << 20, InitFuel: 1_000_000})
+		if err != nil {
+			if k := fault.KindOf(err); k == fault.Internal {
+				t.Fatalf("our mistake: %v", err)
+			}
+			return
+		}
+		g, err := e.Load(context.Background(), encoded(t, a), LoadConfig{MemoryLimit: 8 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		inv := invocation("x")
+		inv.FuelLimit = 1_000_000
+		if err := g.Run(context.Background(), inv, &Result{}); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

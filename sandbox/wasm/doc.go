@@ -33,7 +33,8 @@
 // While an image is made the host gives fixed answers: the clock stands at
 // 2020-01-01T00:00:00Z (a sleep takes no time and moves it by what was asked
 // for), random bytes are the stream of the zero seed, the environment is the
-// declared one, there is no event and the context is the empty object.
+// declared one, there is no event and the context is the empty object. A timer
+// that was set then has long passed in the first call.
 //
 // # How a call is undone
 //
@@ -45,6 +46,13 @@
 // back by the instrumented module's own carrel.restore. Grown memory shrinks
 // back. What cannot be set back (tables, dropped segments) marks the instance
 // as tainted, and it is thrown away for a new one on the same memory.
+//
+// # What the memory limit does not count
+//
+// The native stack of a guest is wazero's, in our heap. It doubles from 10 KiB
+// until it has passed 50 MB, so a recursion without end takes 84 MB, and half
+// as much again while it is copied, before it traps. A process that runs guests
+// has to have room for that beside the guest's memory limit.
 //
 // # What a call costs
 //

@@ -4,6 +4,7 @@ package wasm
 
 import (
 	"bytes"
+	"errors"
 	"os"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -44,6 +45,11 @@ func newRegion(limit uint64, w *watcher) (*region, error) {
 	all, err := unix.Mmap(-1, 0, int(limit+2*guardSize), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, os.NewSyscallError("mmap to reserve memory", err)
+	}
+	// A huge page would make one byte dirty 512 pages. Kernels without huge
+	// pages refuse the advice, and need none.
+	if err := unix.Madvise(all, unix.MADV_NOHUGEPAGE); err != nil && err != unix.EINVAL {
+		return nil, errors.Join(os.NewSyscallError("madvise", err), unix.Munmap(all))
 	}
 	r := &region{all: all, mem: all[guardSize : guardSize+limit : guardSize+limit], limit: limit}
 	if w != nil {

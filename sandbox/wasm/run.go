@@ -28,7 +28,7 @@ type Invocation struct {
 	RequestID string
 	// Seed keys the random stream; it differs for each call.
 	Seed [32]byte
-	// ClockBase is where the guest's clocks start.
+	// ClockBase is where the guest's clocks start; it has to be after 1970.
 	ClockBase time.Time
 	// Deadline stops the guest; zero for none. Timeout is its length, for the
 	// message.

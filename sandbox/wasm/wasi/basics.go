@@ -86,6 +86,13 @@ func randomGet(st *State, p []uint64) Errno {
 		return EFAULT
 	}
 	st.hooks.Charge(uint64(len(b)))
+	for len(b) > maxRandom {
+		st.Random(b[:maxRandom])
+		b = b[maxRandom:]
+		if err := st.hooks.Interrupt(); err != nil {
+			st.Stop(Interrupted, err)
+		}
+	}
 	st.Random(b)
 	return ESUCCESS
 }

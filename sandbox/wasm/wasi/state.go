@@ -15,6 +15,8 @@ const (
 	maxDescriptors = 128
 	maxIovecs      = 1024
 	maxEvents      = 1024
+	maxMove        = 16 << 20             // bytes that one read or write moves; more is a short count
+	maxRandom      = 1 << 20              // random bytes between two questions whether to stop
 	sleepSlice     = 2 * time.Millisecond // how late an interrupt can reach a sleeping guest
 )
 
@@ -94,7 +96,7 @@ type State struct {
 // NewState gives a State whose first use must be Begin.
 func NewState(h Hooks) *State {
 	st := &State{hooks: h}
-	st.tmp.reserve = h.Reserve
+	st.tmp.reserve, st.tmp.work = h.Reserve, h.Charge
 	return st
 }
 
@@ -223,7 +225,8 @@ func (st *State) moved(n int) { st.hooks.Charge(uint64(n) / 4) }
 type iovec struct{ ptr, n uint32 }
 
 // iovecs copies a guest's list of buffers in and checks every one of them
-// before any is used.
+// before any is used. Together they are cut to maxMove: nothing interrupts a
+// host call, so none may take long.
 func (st *State) iovecs(ptr, count uint64) ([]iovec, Errno) {
 	n := uint32(count)
 	if n > maxIovecs {
@@ -235,11 +238,14 @@ func (st *State) iovecs(ptr, count uint64) ([]iovec, Errno) {
 	}
 	st.hooks.Charge(uint64(n))
 	v := st.iov[:n]
+	left := uint32(maxMove)
 	for i := range v {
 		v[i] = iovec{binary.LittleEndian.Uint32(raw[8*i:]), binary.LittleEndian.Uint32(raw[8*i+4:])}
 		if _, ok := st.slice(uint64(v[i].ptr), uint64(v[i].n)); !ok {
 			return nil, EFAULT
 		}
+		v[i].n = min(v[i].n, left)
+		left -= v[i].n
 	}
 	return v, ESUCCESS
 }

@@ -16,6 +16,7 @@ const (
 	chunkSize   = 4096
 	chunkCost   = chunkSize + 24 // a chunk and its place in the list
 	entryCost   = 256            // a node, its map entry and small change
+	stepFuel    = 32             // of visiting an entry or a chunk
 )
 
 // tree is an in-memory file system with directories and files only: without
@@ -27,6 +28,7 @@ type tree struct {
 	bytes   int64
 	peak    int64
 	reserve func(int64) bool
+	work    func(uint64) // takes fuel for what a step costs beyond the call's own price
 }
 
 // node is a file or a directory.
@@ -232,6 +234,9 @@ func (t *tree) rename(from, to where, now uint64) Errno {
 	if to.parent.parent == nil && to.parent != t.root {
 		return ENOENT
 	}
+	if n.dir {
+		t.work(stepFuel * uint64(t.entries))
+	}
 	if to.parent.depth()+n.height() > maxDepth+1 {
 		return ENOSPC
 	}
@@ -271,6 +276,7 @@ func (t *tree) truncate(n *node, size uint64) Errno {
 		return EFBIG
 	}
 	want := int((size + chunkSize - 1) / chunkSize)
+	t.work(stepFuel * uint64(max(want, len(n.chunks))))
 	if want > len(n.chunks) {
 		if e := t.extend(n, want); e != ESUCCESS {
 			return e

@@ -445,3 +445,36 @@ func TestOverlappingBuffers(t *testing.T) {
 		t.Fatal("the first buffer was not filled")
 	}
 }
+
+// TestLongWorkIsBounded is about calls that ask the host for much at once:
+// they are cut short, interrupted, or have their price.
+func TestLongWorkIsBounded(t *testing.T) {
+	w := newWorld(t, Call{OutputLimit: 1 << 30, LogLimit: 1 << 10})
+	w.mem = make([]byte, 64<<20)
+	v, c := w.buffer(0, 64<<20)
+	w.must(ESUCCESS, "fd_write", 1, v, c, 44)
+	if n := w.u32(44); n != maxMove {
+		t.Errorf("%d bytes were written at once", n)
+	}
+	before := w.fuel
+	w.must(ESUCCESS, "random_get", 0, 8<<20)
+	if cost := w.fuel - before; cost < 8<<20 {
+		t.Errorf("8 MiB of random bytes cost %d", cost)
+	}
+	w.stop = errors.New("enough")
+	if _, ended := w.call("random_get", 0, 8<<20); !ended || !errors.Is(w.Cause, w.stop) {
+		t.Error("a long random_get was not interrupted")
+	}
+	w = newWorld(t, Call{})
+	w.space = 1 << 30
+	fd, e := w.openPath("f", openCreate)
+	if e != ESUCCESS {
+		t.Fatal(e)
+	}
+	before = w.fuel
+	w.must(ESUCCESS, "fd_filestat_set_size", fd, maxFileSize)
+	w.must(ESUCCESS, "fd_filestat_set_size", fd, 0)
+	if cost := w.fuel - before; cost < 2*stepFuel*maxFileSize/chunkSize {
+		t.Errorf("a file of 4 GiB, made and undone, cost %d", cost)
+	}
+}
