@@ -73,6 +73,11 @@ func Start(cfg Config) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{lock: lock, replicas: max(cfg.Replicas, 1)}
+	if err := checkFiles(cfg.StoreDir); err != nil {
+		b.Close()
+		return nil, fault.Wrap(op, fault.Internal, err, "a file of the message store is damaged.").
+			WithRemedy("Restore the data folder from a copy.")
+	}
 	if err := b.start(cfg); err != nil {
 		b.Close()
 		return nil, fault.Wrap(op, fault.Internal, err, "the embedded message store did not start.")

@@ -4,7 +4,9 @@ package bus
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -209,6 +211,61 @@ func publishForever() {
 		}
 		fmt.Println(i)
 	}
+}
+
+// One flipped bit in a sequence makes the server reserve memory for every
+// number between; the folder is refused instead.
+func TestDamagedSequencesAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir)
+	for range 5 {
+		if _, err := b.JetStream().Publish(t.Context(), "carrel.usage.node", []byte("record")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Close()
+	paths, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", string(Usage), "msgs", "*.blk"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("%v, %v", paths, err)
+	}
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := int(binary.LittleEndian.Uint32(content))
+	damaged := bytes.Clone(content)
+	damaged[second+4+7] ^= 1 // the highest byte of the second record's sequence
+	if err := os.WriteFile(paths[0], damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(Config{StoreDir: dir}); err == nil || !strings.Contains(err.Error(), fmt.Sprint("offset ", second)) {
+		t.Errorf("damaged: %v", err)
+	}
+	for name, harmless := range map[string][]byte{"whole": content, "with a torn end": content[:len(content)-3]} {
+		if err := os.WriteFile(paths[0], harmless, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, err := Start(Config{StoreDir: dir})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		b.Close()
+	}
+}
+
+func FuzzCheckBlock(f *testing.F) {
+	record := make([]byte, recordHead+8)
+	binary.LittleEndian.PutUint32(record, uint32(len(record)))
+	record[4] = 1
+	f.Add(record)
+	f.Add(append(bytes.Clone(record), record...))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		err := checkBlock(bufio.NewReader(bytes.NewReader(b)))
+		if err != nil && !strings.Contains(err.Error(), "damaged at offset") {
+			t.Error(err)
+		}
+	})
 }
 
 // A node that gave up its privileges stands in a folder that it can use, below
