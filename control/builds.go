@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -262,7 +263,13 @@ func fail(v *function.Version, failure error, update bool) {
 	v.UpdateStatus, v.UpdateReason, v.UpdateReasonCode = function.UpdateFailed, reason, code
 }
 
-// bounded keeps a text that an untrusted module had a part in short.
+// bounded makes a text that an untrusted module had a part in short, and fit
+// for a terminal.
 func bounded(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxReason)], "?")
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text[:min(len(text), maxReason)])
 }

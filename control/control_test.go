@@ -168,7 +168,7 @@ func (b *builder) Build(ctx context.Context, _ tenant.UID, src BuildSource) (Bui
 	case fails:
 		return BuildResult{}, errors.New("the compile process died")
 	case len(text) > 2 && text[:3] == "bad":
-		return BuildResult{}, fault.New("build", fault.Invalid, "the module imports what is not there")
+		return BuildResult{}, fault.New("build", fault.Invalid, "the module imports what is not there\x1b[2J")
 	}
 	return BuildResult{Artifact: fmt.Appendf(nil, "%s %v", text, src.Environment), Model: function.Reactor, Warnings: nil}, nil
 }
@@ -437,7 +437,7 @@ func TestFailedUpdateKeepsServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := acme.ready("f").Version
-	if v.UpdateStatus != function.UpdateFailed || v.State != function.Active || !strings.Contains(v.UpdateReason, "imports what is not there") {
+	if v.UpdateStatus != function.UpdateFailed || v.State != function.Active || v.UpdateReason != "the module imports what is not there [2J" {
 		t.Fatalf("after a failed update it is %+v", v)
 	}
 	if after, err := s.Resolve(acme.account, "f", "", 0); err != nil || after.Artifact != before.Artifact {
