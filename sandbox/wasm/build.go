@@ -37,6 +37,10 @@ type Source struct {
 // DefaultInitFuel bounds initialisation: ten seconds of the guest's clock.
 const DefaultInitFuel = 10e9 * wasi.FuelPerNanosecond
 
+// repeatFuel bounds an initialisation that has to be repeated for each
+// instance, between calls: about half a second of compiled C.
+const repeatFuel = 2_000_000_000
+
 // Output of initialisation goes nowhere; its end is shown if it fails.
 const (
 	initLogLimit    = 4 << 10
@@ -228,6 +232,11 @@ func (b *builder) artifact(g *Guest, native []byte) (*Artifact, error) {
 		a.Meta.Imaged, a.Meta.Env, a.Meta.Warmup = true, nil, nil
 		a.Image = slices.Clone(trimZeros(mem))
 	case fault.Is(err, fault.Unsupported):
+		if g.meta.InitFuel > repeatFuel {
+			return nil, fault.Wrap(opBuild, fault.Invalid, err, "the module's state after its initialisation cannot be kept (%s), and to repeat it takes %d units of fuel; the limit is %d.",
+				firstLine(err), g.meta.InitFuel, uint64(repeatFuel))
+		}
+		a.Meta.InitFuelLimit = repeatFuel
 		module = b.full
 	default:
 		return nil, err

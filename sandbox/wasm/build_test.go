@@ -173,6 +173,29 @@ func TestInitialisationThatCannotBeCarried(t *testing.T) {
 	}
 }
 
+// TestLongInitialisationIsNotRepeated is about the same guest with much to do:
+// between calls nothing interrupts an initialisation.
+func TestLongInitialisationIsNotRepeated(t *testing.T) {
+	slow := func(change code) []byte {
+		g := newGuestModule(1)
+		f := g.fn(wasm.FuncType{}, 0)
+		g.export("f", f)
+		g.Tables = []wasm.Table{{Type: wasm.FuncRef, Size: wasm.Range{Min: 1}}}
+		// Looking for files has a high price for what it takes, so this is quick to test.
+		look := drop(seq(i32(3), i32(0), i32(600), i32(4), i32(0), i64(0), i64(0), i32(0), i32(504), call(fnOpen)))
+		g.initialize(i32(1_100_000), set(0), loop(look, get(0), i32(-1), code{0x6a, 0x22, 0}, code{0x0d}, u(0)), change)
+		return g.handle().Encode()
+	}
+	tableSet := seq(i32(0), code{0xd0, 0x70, 0x26, 0})
+	_, err := Build(context.Background(), Source{Module: slow(tableSet), MemoryLimit: testLimit})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "to repeat it") {
+		t.Errorf("a long initialisation that cannot be kept: %v", err)
+	}
+	if _, err := Build(context.Background(), Source{Module: slow(nil), MemoryLimit: testLimit}); err != nil {
+		t.Errorf("the harmless twin: %v", err)
+	}
+}
+
 func TestWarmUpIsInTheImage(t *testing.T) {
 	g := newGuestModule(1)
 	g.handle(readEvent(504, 8), store(500, add(load(500), i32(1))), reply(500, 4),
@@ -208,6 +231,16 @@ func TestRestoredHookGetsFreshBytes(t *testing.T) {
 			t.Fatalf("%v %x", r.Status, r.Output)
 		}
 		seen[string(r.Output)] = true
+	}
+}
+
+func TestLoadFDRefusesWhatIsNotThere(t *testing.T) {
+	fd, size := artifactFile(t, build(t, smallGuest()))
+	e := engines(t)["compare"]
+	for _, n := range []int64{0, pageSize - 1, size + 1, size + pageSize, 1 << 62} {
+		if _, err := e.LoadFD(context.Background(), fd, n, LoadConfig{MemoryLimit: testLimit}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%d bytes of %d: %v", n, size, err)
+		}
 	}
 }
 

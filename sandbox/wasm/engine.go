@@ -135,6 +135,11 @@ func (e *Engine) LoadFD(ctx context.Context, fd int, size int64, c LoadConfig) (
 	if size < pageSize || size > maxMeta+maxModule+maxNative+maxImage {
 		return nil, fault.New("wasm.LoadFD", fault.Invalid, "%d bytes are no artifact", size)
 	}
+	// Reading a mapping behind the end of its file would end the process.
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size < size {
+		return nil, fault.Wrap("wasm.LoadFD", fault.Invalid, err, "the artifact's file has %d bytes, %d were announced", st.Size, size)
+	}
 	b, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fault.Wrap("wasm.LoadFD", fault.Internal, err, "the artifact cannot be mapped")

@@ -110,6 +110,7 @@ func (g *Guest) fresh(ctx context.Context) error {
 	if err := g.instantiate(); err != nil {
 		return err
 	}
+	g.meta.InitFuelLimit = min(g.meta.InitFuelLimit, repeatFuel) // the artifact may say anything
 	if err := g.initialise(ctx); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,21 @@ func TestGuestLivesOn(t *testing.T) {
 				t.Fatalf("%s: after %q: %v %x", name, bad, r.Status, r.Output)
 			}
 		}
+	}
+}
+
+// TestRecursionGivesItsStackBack is about the native stack, which is ours.
+func TestRecursionGivesItsStackBack(t *testing.T) {
+	g := loadFD(t, engines(t)["compare"], build(t, endings()["recursion"].guest.Encode()))
+	for range 3 {
+		if r := run(t, g, invocation("")); r.Status != StatusTrap {
+			t.Fatal(r.Status)
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapInuse > 64<<20 {
+		t.Errorf("%d MiB of heap are in use after a deep recursion", m.HeapInuse>>20)
 	}
 }
 

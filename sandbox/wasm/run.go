@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -135,8 +136,12 @@ func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 	g.context, g.interrupt, g.deadline = nil, nil, time.Time{}
 	// Bringing the state back must not fail because the caller has gone.
 	g.ctx.Context = context.Background()
+	overflow := res.Status == StatusTrap && strings.Contains(err.Error(), "stack overflow")
 	if res.Reset, err = g.undo(g.ctx.Context); err != nil {
 		return fault.Wrap("wasm.Run", fault.Internal, err, "the guest's state cannot be restored")
+	}
+	if overflow {
+		debug.FreeOSMemory() // the native stack was most of 100 MB
 	}
 	return nil
 }
