@@ -11,7 +11,8 @@
 //
 // One record's write is the moment at which a change has happened. A tenant
 // is its tenant record: keys, user and role are written before it and are
-// swept up at the next start if it never came. A function is its function
+// swept up at the next start if it never came. (If it came and the answer got
+// lost, the tenant exists and nobody has its key: delete it.) A function is its function
 // record: it is written before the versions that hang on it and removed
 // before them, and what hangs on nothing is swept up at the next start. A
 // version's number is taken in the function record before the version is
@@ -34,11 +35,14 @@
 // set-up is not repeated in every call. Setting the tag takes effect with the
 // next update of code or configuration, as that makes the artefact.
 //
-// # What Lambda does and this does not
+// # Where this differs from Lambda
 //
-// MemorySize goes up to 4096 (the address space of wasm); environment
-// variables beginning with AWS_, LAMBDA_ or CARREL_ are refused, all of them;
-// destinations of asynchronous calls are refused.
+// MemorySize goes up to 4096 (the address space of wasm); Handler may be left
+// out; environment variables beginning with AWS_, LAMBDA_ or CARREL_ are
+// refused, all of them; destinations of asynchronous calls are refused; a
+// tenth of an account's concurrency, at most 100, cannot be reserved; an
+// account makes at most DefaultActsPerSecond changes a second and has at most
+// MaxFunctions functions.
 //
 // If the stores are corrupted: records that do not open are refused at the
 // start (sealed values that were moved or rolled back are found by the seal),
