@@ -50,7 +50,6 @@ type Errno uint32
 // The error numbers that this host answers, with the specification's values.
 const (
 	ESUCCESS     Errno = 0
-	EACCES       Errno = 2
 	EBADF        Errno = 8
 	EEXIST       Errno = 20
 	EFAULT       Errno = 21
@@ -67,7 +66,6 @@ const (
 	ENOTEMPTY    Errno = 55
 	ENOTSOCK     Errno = 57
 	ENOTSUP      Errno = 58
-	EOVERFLOW    Errno = 61
 	ESPIPE       Errno = 70
 	ENOTCAPABLE  Errno = 76
 )

@@ -131,9 +131,6 @@ func (st *State) Random(b []byte) {
 // TmpBytes is what the files of this call occupy.
 func (st *State) TmpBytes() int64 { return st.tmp.bytes }
 
-// TmpPeak is the most that the files of this call occupied at one time.
-func (st *State) TmpPeak() int64 { return st.tmp.peak }
-
 // stopped is thrown through the guest's frames when the host ends a run; the
 // State says why. wazero passes an ExitError through without building a trace.
 var stopped = sys.NewExitError(1)

@@ -26,7 +26,6 @@ type tree struct {
 	entries int
 	next    uint64 // ordinals, used as inode numbers and as readdir cookies
 	bytes   int64
-	peak    int64
 	reserve func(int64) bool
 	work    func(uint64) // takes fuel for what a step costs beyond the call's own price
 }
@@ -53,7 +52,7 @@ func (t *tree) wipe() {
 	if t.bytes != 0 {
 		t.reserve(-t.bytes)
 	}
-	t.root, t.entries, t.next, t.bytes, t.peak = nil, 0, 0, 0, 0
+	t.root, t.entries, t.next, t.bytes = nil, 0, 0, 0
 }
 
 // base gives the root, made at its first use so that calls without files pay nothing.
@@ -73,7 +72,6 @@ func (t *tree) charge(n int64) bool {
 		t.reserve(n)
 	}
 	t.bytes += n
-	t.peak = max(t.peak, t.bytes)
 	return true
 }
 

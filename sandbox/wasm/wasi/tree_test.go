@@ -2,6 +2,7 @@ package wasi
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path"
 	"sort"
 	"strings"
@@ -254,117 +255,136 @@ func (w *world) names(bufferSize uint64) (list []string) {
 	}
 }
 
-// TestTreeAgainstModel makes random steps and compares with a plain map.
+// model is what /tmp has to be like: a map of files and a set of directories.
+type model struct {
+	*world
+	*rand.Rand
+	files map[string]string
+	dirs  map[string]bool
+}
+
+func (m *model) name() string {
+	n := string(rune('a' + m.IntN(4)))
+	if m.IntN(2) == 0 {
+		n += "/" + string(rune('a'+m.IntN(4)))
+	}
+	return n
+}
+
+func (m *model) hasChildren(dir string) bool {
+	return len(m.children(dir)) > 0
+}
+
+func (m *model) children(dir string) (names []string) {
+	for f := range m.files {
+		if path.Dir(f) == dir {
+			names = append(names, f)
+		}
+	}
+	for d := range m.dirs {
+		if d != "." && path.Dir(d) == dir {
+			names = append(names, d)
+		}
+	}
+	return names
+}
+
+// agree makes a call that has to succeed or fail as the model says.
+func (m *model) agree(ok bool, name string, args ...uint64) {
+	m.t.Helper()
+	if e, _ := m.call(name, args...); (e == ESUCCESS) != ok {
+		m.t.Fatalf("%s: errno %d, and the model says %v", name, e, ok)
+	}
+}
+
+// step makes one random change to both.
+func (m *model) step() {
+	n := m.name()
+	_, isFile := m.files[n]
+	free := !isFile && !m.dirs[n] && m.dirs[path.Dir(n)]
+	p, l := m.str(1000, n)
+	switch m.IntN(5) {
+	case 0:
+		m.agree(free, "path_create_directory", 3, p, l)
+		if free {
+			m.dirs[n] = true
+		}
+	case 1:
+		m.create(n, free || isFile)
+	case 2:
+		m.agree(isFile, "path_unlink_file", 3, p, l)
+		delete(m.files, n)
+	case 3:
+		ok := m.dirs[n] && !m.hasChildren(n)
+		m.agree(ok, "path_remove_directory", 3, p, l)
+		if ok {
+			delete(m.dirs, n)
+		}
+	case 4:
+		m.rename(n, m.name())
+	}
+}
+
+func (m *model) create(n string, ok bool) {
+	fd, e := m.openPath(n, openCreate|openTruncate)
+	if (e == ESUCCESS) != ok {
+		m.t.Fatalf("create %s: %d", n, e)
+	}
+	if !ok {
+		return
+	}
+	text := strings.Repeat(n, m.IntN(3000))
+	if e := m.write(fd, text); e != ESUCCESS {
+		m.t.Fatal(e)
+	}
+	m.files[n] = text
+	m.must(ESUCCESS, "fd_close", fd)
+}
+
+func (m *model) rename(from, to string) {
+	_, fromFile := m.files[from]
+	_, toFile := m.files[to]
+	ok := m.dirs[path.Dir(to)]
+	switch {
+	case fromFile:
+		ok = ok && !m.dirs[to]
+	case m.dirs[from]:
+		ok = from == to || ok && !toFile && !strings.HasPrefix(to, from+"/") && !m.hasChildren(to)
+	default:
+		ok = false
+	}
+	p, l := m.str(1000, from)
+	q, k := m.str(1200, to)
+	m.agree(ok, "path_rename", 3, p, l, 3, q, k)
+	switch {
+	case !ok || from == to:
+	case fromFile:
+		m.files[to] = m.files[from]
+		delete(m.files, from)
+	default:
+		moveDir(m.files, m.dirs, from, to)
+	}
+}
+
+// TestTreeAgainstModel makes random changes and compares with the model.
 func TestTreeAgainstModel(t *testing.T) {
 	rnd := testrounds.Rand(t)
 	for range testrounds.Rounds(t) {
-		w := newWorld(t, Call{})
-		files, dirs := map[string]string{}, map[string]bool{".": true}
-		name := func() string {
-			n := string(rune('a' + rnd.IntN(4)))
-			if rnd.IntN(2) == 0 {
-				n += "/" + string(rune('a'+rnd.IntN(4)))
-			}
-			return n
-		}
-		children := func(d string) bool {
-			for f := range files {
-				if path.Dir(f) == d {
-					return true
-				}
-			}
-			for f := range dirs {
-				if f != "." && path.Dir(f) == d {
-					return true
-				}
-			}
-			return false
-		}
+		m := &model{newWorld(t, Call{}), rnd, map[string]string{}, map[string]bool{".": true}}
 		for range 200 {
-			n := name()
-			_, isFile := files[n]
-			free := !isFile && !dirs[n] && dirs[path.Dir(n)]
-			p, l := w.str(1000, n)
-			switch rnd.IntN(5) {
-			case 0:
-				e, _ := w.call("path_create_directory", 3, p, l)
-				if (e == ESUCCESS) != free {
-					t.Fatalf("mkdir %s: %d", n, e)
-				}
-				if free {
-					dirs[n] = true
-				}
-			case 1:
-				fd, e := w.openPath(n, openCreate|openTruncate)
-				if (e == ESUCCESS) != (free || isFile) {
-					t.Fatalf("create %s: %d", n, e)
-				}
-				if e != ESUCCESS {
-					continue
-				}
-				text := strings.Repeat(n, rnd.IntN(3000))
-				if e := w.write(fd, text); e != ESUCCESS {
-					t.Fatal(e)
-				}
-				files[n] = text
-				w.must(ESUCCESS, "fd_close", fd)
-			case 2:
-				e, _ := w.call("path_unlink_file", 3, p, l)
-				if (e == ESUCCESS) != isFile {
-					t.Fatalf("unlink %s: %d", n, e)
-				}
-				delete(files, n)
-			case 3:
-				e, _ := w.call("path_remove_directory", 3, p, l)
-				if ok := dirs[n] && !children(n); (e == ESUCCESS) != ok {
-					t.Fatalf("rmdir %s: %d", n, e)
-				} else if ok {
-					delete(dirs, n)
-				}
-			case 4:
-				to := name()
-				q, m := w.str(1200, to)
-				e, _ := w.call("path_rename", 3, p, l, 3, q, m)
-				if !isFile {
-					if e == ESUCCESS && !dirs[n] {
-						t.Fatalf("rename %s to %s: nothing was there", n, to)
-					}
-					if e == ESUCCESS && n != to {
-						moveDir(files, dirs, n, to)
-					}
-					continue
-				}
-				ok := dirs[path.Dir(to)] && !dirs[to]
-				if (e == ESUCCESS) != ok {
-					t.Fatalf("rename %s to %s: %d", n, to, e)
-				}
-				if ok && to != n {
-					files[to] = files[n]
-					delete(files, n)
-				}
-			}
+			m.step()
 		}
-		for f, want := range files {
-			fd, e := w.openPath(f, 0)
+		for f, want := range m.files {
+			fd, e := m.openPath(f, 0)
 			if e != ESUCCESS {
 				t.Fatalf("%s is gone: %d", f, e)
 			}
-			if got := w.read(fd, 20000); got != want {
+			if got := m.read(fd, 20000); got != want {
 				t.Fatalf("%s has %d bytes, want %d", f, len(got), len(want))
 			}
 		}
-		want := []string{".", ".."}
-		for f := range files {
-			if path.Dir(f) == "." {
-				want = append(want, f)
-			}
-		}
-		for d := range dirs {
-			if d != "." && path.Dir(d) == "." {
-				want = append(want, d)
-			}
-		}
-		got := w.names(60)
+		want := append(m.children("."), ".", "..")
+		got := m.names(60)
 		sort.Strings(got)
 		sort.Strings(want)
 		if strings.Join(got, ",") != strings.Join(want, ",") {
