@@ -178,7 +178,7 @@ func TestListsPage(t *testing.T) {
 	if got := follow(t, w, w.operator, "/v1/events?limit=1&state=pending", func(e Event) string { return e.RequestID }); !slices.Equal(got, []string{"r1", "r2"}) {
 		t.Errorf("events %v", got)
 	}
-	if last := w.events.asked[1]; last.Cursor != "after-r1" || last.State != EventPending {
+	if last := w.events.asked[1]; last.Cursor != "after-r1" || last.State != EventPending || last.Owner == "" {
 		t.Errorf("the second part was asked for with %+v", last)
 	}
 }
@@ -536,4 +536,3 @@ func TestDecimal(t *testing.T) {
 		}
 	}
 }
-

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
@@ -31,7 +32,9 @@ type Event struct {
 	Attempts  int                `json:"attempts" doc:"Attempts that were made"`
 	Received  time.Time          `json:"received"`
 	// NextTry is zero for a call that was given up.
-	NextTry   time.Time `json:"nextTry,omitzero" doc:"When it is tried next; absent if it was given up"`
+	NextTry time.Time `json:"nextTry,omitzero" doc:"When it is tried next; absent if it was given up"`
+	// Died is zero for a call that waits.
+	Died      time.Time `json:"died,omitzero" doc:"When it was given up"`
 	LastError string    `json:"lastError,omitempty" doc:"How the last attempt ended"`
 }
 
@@ -46,6 +49,8 @@ func EventsResource(region string, account tenant.AccountID) string {
 
 // EventQuery asks for a part of an account's events.
 type EventQuery struct {
+	// Owner is the internal id of the account of the grant.
+	Owner tenant.UID
 	State EventState
 	// Cursor is empty for the first part, else what the part before gave.
 	Cursor string
@@ -79,7 +84,11 @@ func (h *handler) listEvents(ctx context.Context, in *eventsInput) (*reply[Page[
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := h.Events.List(ctx, g, EventQuery{State: in.State, Cursor: cursor, Limit: in.Limit})
+	owner, known := h.Control.Account(account)
+	if !known {
+		return nil, fault.New("adminapi.events", fault.NotFound, "The account %s is gone.", account)
+	}
+	items, next, err := h.Events.List(ctx, g, EventQuery{Owner: owner.UID, State: in.State, Cursor: cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}

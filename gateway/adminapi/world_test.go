@@ -45,7 +45,7 @@ type world struct {
 	events   *eventList
 	server   *httptest.Server
 	operator control.Credentials
-	handler http.Handler
+	handler  http.Handler
 }
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
