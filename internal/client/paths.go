@@ -1,0 +1,25 @@
+package client
+
+import (
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+// TenantPath gives the path of a tenant, and refuses what can be no name of
+// one before it becomes part of a path.
+func TenantPath(name string) (string, error) {
+	slug, err := tenant.ParseSlug(name)
+	if err != nil {
+		return "", err
+	}
+	return "/v1/tenants/" + string(slug), nil
+}
+
+// LogsPath gives the path of a function's log; errors as of TenantPath.
+func LogsPath(name string) (string, error) {
+	fn, err := function.ParseName(name)
+	if err != nil {
+		return "", err
+	}
+	return "/v1/functions/" + string(fn) + "/logs", nil
+}
