@@ -288,3 +288,20 @@ func TestStripKeepsAllButCode(t *testing.T) {
 		t.Errorf("stripping what is no module: %v", err)
 	}
 }
+
+func TestImageKeepsReferencesThatNeverChange(t *testing.T) {
+	t.Parallel()
+	b := wasmtest.New()
+	f := b.Func("", nil, nil, func(*wasmtest.Code) {})
+	ref := b.RawGlobal(wasm.Global{
+		Type: wasm.GlobalType{Type: wasm.FuncRef, Mutable: true}, Init: wasm.ConstExpr{Op: wasm.ConstFunc, Index: f},
+	})
+	b.Func("null", nil, wasmtest.Types(wasm.I32), func(c *wasmtest.Code) { c.GlobalGet(ref).Op(wasmtest.RefIsNull) })
+	n := func() *guest { g := run(t, b.Module(), wasm.Options{}); return g.carried(g.image()) }()
+	for _, when := range []string{"at first", "restored"} {
+		if n.must("null")[0] != 0 {
+			t.Errorf("%s the reference is null", when)
+		}
+		n.must(wasm.RestoreExport)
+	}
+}
