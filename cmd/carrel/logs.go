@@ -78,7 +78,7 @@ type logOptions struct {
 }
 
 func (a *app) logs(ctx context.Context, path string, o logOptions) error {
-	c, _, err := a.client()
+	c, err := a.client()
 	if err != nil {
 		return err
 	}

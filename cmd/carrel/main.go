@@ -33,6 +33,8 @@ type app struct {
 
 	// output, dataDir and endpoint are the flags of all commands.
 	output, dataDir, endpoint string
+	// credentials is where those of the last request came from.
+	credentials string
 }
 
 // The values of --output.
@@ -49,6 +51,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	f := failureOf(err)
+	if f.ExitCode == exitAuth && f.Remedy == "" && a.credentials != "" {
+		f.Remedy = "The credentials came from " + a.credentials + "."
+	}
 	if a.output == outputJSON || askedForJSON(args) {
 		body, _ := json.Marshal(map[string]failure{"error": f}) // strings and a number always marshal
 		fmt.Fprintln(a.stderr, string(body))
@@ -128,7 +133,7 @@ func groupRun(c *cobra.Command, args []string) error {
 }
 
 // client gives the client for the node that flags and environment name.
-func (a *app) client() (*client.Client, config.Client, error) {
+func (a *app) client() (*client.Client, error) {
 	env := a.env
 	if a.endpoint != "" {
 		env = func(name string) string {
@@ -140,21 +145,22 @@ func (a *app) client() (*client.Client, config.Client, error) {
 	}
 	from, err := config.ClientFrom(env, a.dataDir)
 	if err != nil {
-		return nil, from, &failure{Code: "NoNode", Message: sentence(err.Error()), ExitCode: exitConfig}
+		return nil, &failure{Code: "NoNode", Message: sentence(err.Error()), ExitCode: exitConfig}
 	}
 	c, err := client.New(client.Config{
 		Endpoint: from.Endpoint, Region: from.Region, AccessKeyID: from.AccessKeyID, SecretAccessKey: from.SecretKey,
 		SessionToken: from.SessionToken, CACert: from.CACert, UserAgent: "carrel/" + version,
 	})
 	if err != nil {
-		return nil, from, &failure{Code: "BadEndpoint", Message: sentence(err.Error()), ExitCode: exitConfig}
+		return nil, &failure{Code: "BadEndpoint", Message: sentence(err.Error()), ExitCode: exitConfig}
 	}
-	return c, from, nil
+	a.credentials = from.From
+	return c, nil
 }
 
 // do sends one request.
 func (a *app) do(ctx context.Context, r client.Request, into any) error {
-	c, _, err := a.client()
+	c, err := a.client()
 	if err != nil {
 		return err
 	}
@@ -164,7 +170,7 @@ func (a *app) do(ctx context.Context, r client.Request, into any) error {
 // list prints a whole list: the items as the node gave them with --output
 // json, else a table of them.
 func list[T any](ctx context.Context, a *app, r client.Request, table func(io.Writer, []T)) error {
-	c, _, err := a.client()
+	c, err := a.client()
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ the account whose key is used is shown.`,
 
 // usageRecords writes records as they come, since there may be millions.
 func (a *app) usageRecords(ctx context.Context, query url.Values) error {
-	c, _, err := a.client()
+	c, err := a.client()
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ type handler struct {
 	mux      *http.ServeMux
 	api      huma.API
 	document []byte
-	polls    pollers
+	polls    *pollers
 	sealer   cipher.AEAD
 }
 
@@ -155,7 +155,7 @@ func newHandler(cfg Config) *handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{Config: cfg, mux: http.NewServeMux(), sealer: newProcessSealer()}
+	h := &handler{Config: cfg, mux: http.NewServeMux(), polls: newPollers(), sealer: newProcessSealer()}
 	h.api = newAPI(h.mux)
 	h.tenants()
 	h.usage()

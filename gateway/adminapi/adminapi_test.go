@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -487,27 +488,46 @@ func (l *logStore) waitForQuery(t *testing.T, from uint64, count int) {
 	}
 }
 
+func TestShutdownEndsWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	acme := w.tenant(t, "acme")
+	w.function(t, acme, "greeter")
+	answered := make(chan answer, 1)
+	r := w.request(t, acme, "GET", "/v1/functions/greeter/logs?wait=20", "")
+	go func() { answered <- w.send(t, r) }()
+	w.logs.waitForQuery(t, 0, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.server.Config.Shutdown(ctx); err != nil {
+		t.Fatalf("the server waits for who waits: %v", err)
+	}
+	if a := <-answered; a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
 func TestPollsAreBounded(t *testing.T) {
 	t.Parallel()
-	var p pollers
+	p := newPollers()
 	var leave []func()
 	for range maxPolls {
-		l, err := p.enter("111111111111")
+		l, err := p.enter(t.Context(), "111111111111")
 		if err != nil {
 			t.Fatal(err)
 		}
 		leave = append(leave, l)
 	}
-	if _, err := p.enter("111111111111"); !fault.Is(err, fault.Throttled) {
+	if _, err := p.enter(t.Context(), "111111111111"); !fault.Is(err, fault.Throttled) {
 		t.Errorf("one more: %v", err)
 	}
-	if l, err := p.enter("222222222222"); err != nil {
+	if l, err := p.enter(t.Context(), "222222222222"); err != nil {
 		t.Errorf("another account: %v", err)
 	} else {
 		l()
 	}
 	leave[0]()
-	if _, err := p.enter("111111111111"); err != nil {
+	if _, err := p.enter(t.Context(), "111111111111"); err != nil {
 		t.Errorf("after one left: %v", err)
 	}
 }

@@ -58,7 +58,7 @@ func (h *handler) functionLogs(ctx context.Context, in *logsInput) (*reply[LogPa
 	}
 	account := sessionOf(ctx).principal.Account
 	if in.Wait > 0 {
-		leave, err := h.polls.enter(account)
+		leave, err := h.polls.enter(ctx, account)
 		if err != nil {
 			return nil, err
 		}
@@ -86,8 +86,10 @@ func (h *handler) functionLogs(ctx context.Context, in *logsInput) (*reply[LogPa
 		case <-news:
 		case <-timeout.C:
 			return &reply[LogPage]{out}, nil
+		case <-h.polls.stopping:
+			return &reply[LogPage]{out}, nil
 		case <-ctx.Done():
-			return nil, fault.Wrap("adminapi.logs", fault.Timeout, ctx.Err(), "The caller went away.")
+			return &reply[LogPage]{out}, nil // to nobody: the caller went away
 		}
 	}
 }
@@ -141,9 +143,20 @@ const maxPolls = 16
 type pollers struct {
 	mu      sync.Mutex
 	waiting map[tenant.AccountID]int
+	// stopping is closed when the server that runs the handler begins to
+	// shut down, so that a waiting request does not hold it up.
+	stopping chan struct{}
+	watch    sync.Once
 }
 
-func (p *pollers) enter(account tenant.AccountID) (leave func(), err error) {
+func newPollers() *pollers {
+	return &pollers{waiting: map[tenant.AccountID]int{}, stopping: make(chan struct{})}
+}
+
+func (p *pollers) enter(ctx context.Context, account tenant.AccountID) (leave func(), err error) {
+	if s, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok {
+		p.watch.Do(func() { s.RegisterOnShutdown(sync.OnceFunc(func() { close(p.stopping) })) })
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.waiting[account] >= maxPolls {
@@ -151,9 +164,6 @@ func (p *pollers) enter(account tenant.AccountID) (leave func(), err error) {
 			WithRemedy("End one of them, or ask without wait.")
 		e.RetryAfter = time.Second
 		return nil, e
-	}
-	if p.waiting == nil {
-		p.waiting = map[tenant.AccountID]int{}
 	}
 	p.waiting[account]++
 	return func() {
