@@ -57,7 +57,7 @@ func (n *Node) serve(context.Context) error {
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
-			Events: n.events, Status: n.status, Log: n.log,
+			Events: eventLists{n.events}, Status: n.status, Log: n.log,
 		}),
 		Ready: n.notReady,
 	})
