@@ -78,7 +78,7 @@ type Config struct {
 
 	// Log gets what goes wrong in the background; nil drops it.
 	Log *slog.Logger
-	// Slots is the most calls at once, 128 if zero; PerTenant of one account,
+	// Slots is the most calls at once, 256 if zero; PerTenant of one account,
 	// 16 if zero.
 	Slots, PerTenant int
 	// RetryDelay is the wait before the second attempt, doubled before each
@@ -106,6 +106,7 @@ type Queue struct {
 	mu       sync.Mutex
 	schedule *schedule
 	closed   bool
+	progress chan struct{} // closed and replaced when events were shipped
 
 	wake chan struct{} // tells the dispatcher that the schedule changed
 
@@ -126,7 +127,7 @@ func (c *Config) complete() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	orDefault(&c.Slots, 128)
+	orDefault(&c.Slots, 256)
 	orDefault(&c.PerTenant, 16)
 	orDefault(&c.RetryDelay, time.Minute)
 	orDefault(&c.MaxBytes, 256<<20)
@@ -143,6 +144,7 @@ func orDefault[T int | int64 | time.Duration](v *T, otherwise T) {
 // Open finds the events that wait, those that the journal has and the stream
 // has not included, and begins to run them. The streams must be there
 // (bus.Ensure makes them), and the node's recovery done, for Ended to answer.
+// There is one Queue for each opening of the journal.
 func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	const op = "events.Open"
 	if err := cfg.complete(); err != nil {
@@ -150,7 +152,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 	q := &Queue{
 		cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), halted: make(chan struct{}),
-		schedule: newSchedule(cfg.Slots, cfg.PerTenant),
+		progress: make(chan struct{}), schedule: newSchedule(cfg.Slots, cfg.PerTenant),
 	}
 	var err error
 	if q.stream, err = cfg.JetStream.Stream(ctx, string(bus.Events)); err != nil {
@@ -203,7 +205,7 @@ func (q *Queue) Close(ctx context.Context) error {
 //
 // Errors: fault.Throttled with Reason and RetryAfter where the account has as
 // many events waiting as it may, fault.TooLarge, fault.Unavailable.
-func (q *Queue) Enqueue(_ context.Context, g iam.Grant) error {
+func (q *Queue) Enqueue(ctx context.Context, g iam.Grant) error {
 	const op = "events.Enqueue"
 	c := g.Call()
 	if c == nil {
@@ -223,7 +225,7 @@ func (q *Queue) Enqueue(_ context.Context, g iam.Grant) error {
 	a := accepted{owner: c.Target.AccountUID, head: e.head(c.Received)}
 	plain := e.append(make([]byte, 0, len(e.Payload)+1024))
 	size := len(plain) + secret.Overhead
-	if err := q.reserve(op, e.Account, size); err != nil {
+	if err := q.reserve(ctx, e.Account, size); err != nil {
 		return err
 	}
 	sealed, err := q.cfg.Keys.Seal(waiting(a.owner, &a.head), plain)
@@ -244,35 +246,66 @@ func (q *Queue) Enqueue(_ context.Context, g iam.Grant) error {
 	return nil
 }
 
-// reserve takes room for an event, or refuses.
-func (q *Queue) reserve(op string, account tenant.AccountID, size int) error {
+// Bounds of how far an account may be ahead of the shipper. The journal has one
+// order for all, so what one account has in it delays the others' next event.
+const (
+	mostUnshipped = 64
+	longestWait   = 5 * time.Second
+)
+
+// reserve takes room for an event, or refuses. It makes the caller wait while
+// the account is ahead of the shipper.
+func (q *Queue) reserve(ctx context.Context, account tenant.AccountID, size int) error {
+	const op = "events.Enqueue"
 	limit := min(q.cfg.PlanOf(account).Queue, mostWaiting(q.cfg.PerTenant))
+	late := time.NewTimer(longestWait)
+	defer late.Stop()
+	for {
+		progress, err := q.tryReserve(account, size, limit)
+		if err != nil || progress == nil {
+			return err
+		}
+		select {
+		case <-progress:
+		case <-q.life.Done():
+		case <-late.C:
+			return refused("QueueRateLimitExceeded", "%d asynchronous events of the account are being stored.", mostUnshipped)
+		case <-ctx.Done():
+			return fault.Wrap(op, fault.Timeout, ctx.Err(), "the caller went away while the event waited to be stored")
+		}
+	}
+}
+
+// tryReserve gives what to wait for before the next try; nil if the room was taken.
+func (q *Queue) tryReserve(account tenant.AccountID, size, limit int) (<-chan struct{}, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return fault.New(op, fault.Unavailable, "this node is stopping").WithRemedy("Try again.")
+		return nil, fault.New("events.Enqueue", fault.Unavailable, "this node is stopping").WithRemedy("Try again.")
 	}
-	depth, held := 0, int64(0)
-	if l := q.schedule.lines[account]; l != nil {
-		depth, held = l.depth(), l.bytes
+	var l line
+	if known := q.schedule.lines[account]; known != nil {
+		l = *known
 	}
-	var e *fault.Error
 	switch {
-	case depth >= limit:
-		e = fault.New(op, fault.Throttled, "Rate Exceeded: %d asynchronous events are waiting, as many as the account may have.", depth)
-		e.Reason = "QueueLimitExceeded"
-	case held+int64(size) > q.cfg.MaxBytes:
-		e = fault.New(op, fault.Throttled, "Rate Exceeded: the asynchronous events that wait hold %d bytes of %d.", held, q.cfg.MaxBytes)
-		e.Reason = "QueueSizeLimitExceeded"
+	case l.depth() >= limit:
+		return nil, refused("QueueLimitExceeded", "%d asynchronous events are waiting, as many as the account may have.", l.depth())
+	case l.bytes+int64(size) > q.cfg.MaxBytes:
+		return nil, refused("QueueSizeLimitExceeded", "the asynchronous events that wait hold %d bytes of %d.", l.bytes, q.cfg.MaxBytes)
 	case q.schedule.total >= q.cfg.MaxPending:
-		e = fault.New(op, fault.Throttled, "Rate Exceeded: this node takes no more asynchronous events at present.")
-		e.Reason = "NodeQueueLimitExceeded"
-	default:
-		q.schedule.reserve(account, size)
-		return nil
+		return nil, refused("NodeQueueLimitExceeded", "this node takes no more asynchronous events at present.")
+	case l.reserved >= mostUnshipped:
+		return q.progress, nil
 	}
-	e.RetryAfter = time.Second
-	return e.WithCode("TooManyRequestsException").WithRemedy("Retry after the time given, or call synchronously.")
+	q.schedule.reserve(account, size)
+	return nil, nil
+}
+
+func refused(reason, format string, args ...any) error {
+	e := fault.New("events.Enqueue", fault.Throttled, "Rate Exceeded: "+format, args...).WithCode("TooManyRequestsException").
+		WithRemedy("Retry after the time given, or call synchronously.")
+	e.Reason, e.RetryAfter = reason, time.Second
+	return e
 }
 
 // mostWaiting is how many events of an account may wait: as many as the

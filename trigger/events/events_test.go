@@ -46,6 +46,8 @@ func TestAnEventRunsAsItWasSent(t *testing.T) {
 	if n := w.messages(bus.Events); n != 0 {
 		t.Errorf("%d messages are left", n)
 	}
+	w.queue.mu.Lock()
+	defer w.queue.mu.Unlock()
 	if len(w.queue.schedule.lines) != 0 {
 		t.Error("the account's line is left in memory")
 	}
@@ -149,7 +151,7 @@ func TestWhatIsRefusedWhenItRunsIsGivenUpAtOnce(t *testing.T) {
 			w := newWorld(t)
 			w.open()
 			q, owner := w.queue, *w.target[acme]
-			q.schedule.pause(acme, epoch.Add(time.Minute))
+			w.hold(acme, time.Minute)
 			id := w.accept(acme, `{}`)
 			w.until("shipped", func() bool { return len(w.list(acme, Pending)) == 1 })
 			w.state.mu.Lock()
@@ -159,10 +161,12 @@ func TestWhatIsRefusedWhenItRunsIsGivenUpAtOnce(t *testing.T) {
 			w.state.mu.Unlock()
 			w.advance(time.Minute)
 			w.until("given up", func() bool { return q.Depth(acme) == 0 })
+			w.state.mu.Lock()
 			w.mu.Lock()
 			w.target[acme] = &owner
 			w.state.revoked = map[string]bool{}
 			w.mu.Unlock()
+			w.state.mu.Unlock()
 			dead := w.list(acme, Dead)
 			if len(dead) != 1 || dead[0].RequestID != id || dead[0].LastError == "" || dead[0].Attempts != 0 {
 				t.Errorf("dead: %+v", dead)
@@ -175,7 +179,7 @@ func TestEventsOfASuspendedAccountWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.open()
-	w.queue.schedule.pause(acme, epoch.Add(time.Second))
+	w.hold(acme, time.Second)
 	ids := []string{w.accept(acme, `{}`), w.accept(acme, `{}`)}
 	w.until("shipped", func() bool { return len(w.list(acme, Pending)) == 2 })
 	w.state.mu.Lock()
@@ -295,7 +299,7 @@ func TestListNeedsItsOwnGrant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.open()
-	w.queue.schedule.pause(acme, epoch.Add(time.Hour))
+	w.hold(acme, time.Hour)
 	w.accept(acme, `{}`)
 	w.until("shipped", func() bool { return len(w.list(acme, Pending)) == 1 })
 	if items := w.list(globex, Pending); len(items) != 0 {

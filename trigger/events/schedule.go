@@ -86,9 +86,11 @@ func (t *timeline) Pop() any {
 }
 
 // schedule chooses which event runs next. Accounts take turns, and each may
-// have a quarter of the slots that are free at that moment, but always one:
-// however many events some accounts have, another's first finds a slot. It
-// holds no clock and no lock.
+// have as many calls as a quarter of the slots that are free at that moment,
+// but always one: few accounts with calls that take long leave slots for
+// others, and a single busy one is not held to a small fixed share. (This is
+// the dynamic threshold that switches share their buffers by.) It holds no
+// clock and no lock.
 type schedule struct {
 	slots     int // calls at once
 	perTenant int // of one account

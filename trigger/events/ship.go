@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -190,35 +191,61 @@ func (q *Queue) publishAll(batch []arrival) bool {
 	for i := range batch {
 		batch[i].known = q.knows(&batch[i])
 	}
-	return len(batch) == 0 || q.persist(q.life, "ship events", func(ctx context.Context) error {
-		futures := make([]jetstream.PubAckFuture, len(batch))
-		var failed error
-		for i := range batch {
-			a := &batch[i]
-			if a.known || a.seq != 0 {
-				continue
-			}
-			m, err := message(a.owner, &a.head, a.sealed)
-			if err == nil {
-				futures[i], err = q.cfg.JetStream.PublishMsgAsync(m)
+	return len(batch) == 0 || q.persist(q.life, "ship events", func(ctx context.Context) error { return q.publish(ctx, batch) })
+}
+
+// publish publishes what of a batch is not in the stream yet.
+func (q *Queue) publish(ctx context.Context, batch []arrival) error {
+	futures := make([]jetstream.PubAckFuture, len(batch))
+	var failed error
+	for i := range batch {
+		a := &batch[i]
+		if a.known || a.seq != 0 {
+			continue
+		}
+		m, err := message(a.owner, &a.head, a.sealed)
+		if err == nil {
+			futures[i], err = q.cfg.JetStream.PublishMsgAsync(m)
+		}
+		failed = errors.Join(failed, err)
+	}
+	for i, f := range futures {
+		if f == nil {
+			continue
+		}
+		select {
+		case ack := <-f.Ok():
+			batch[i].seq = ack.Sequence
+		case err := <-f.Err():
+			if full(err) {
+				err = q.buryArrival(ctx, &batch[i])
 			}
 			failed = errors.Join(failed, err)
+		case <-ctx.Done():
+			return errors.Join(failed, ctx.Err())
 		}
-		for i, f := range futures {
-			if f == nil {
-				continue
-			}
-			select {
-			case ack := <-f.Ok():
-				batch[i].seq = ack.Sequence
-			case err := <-f.Err():
-				failed = errors.Join(failed, err)
-			case <-ctx.Done():
-				return errors.Join(failed, ctx.Err())
-			}
-		}
-		return failed
-	})
+	}
+	return failed
+}
+
+// full tells whether the stream refused a message because its account's
+// subject holds as many as it may.
+func full(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && strings.Contains(api.Description, "maximum messages per subject")
+}
+
+// buryArrival makes a dead letter of an event that the stream has no room
+// for. Enqueue's bound is below the stream's, so somebody else wrote there;
+// the events of other accounts must not wait for that to end.
+func (q *Queue) buryArrival(ctx context.Context, a *arrival) error {
+	e := q.newEntry(a.owner, a.head, place{})
+	ev, err := q.open(waiting(a.owner, &a.head), &a.head, a.sealed)
+	if err == nil {
+		err = q.buryIt(ctx, e, ev, buried("The account's stream of events is full."))
+	}
+	a.known = err == nil
+	return err
 }
 
 // knows tells whether an event was shipped before a crash that took back the
@@ -245,6 +272,10 @@ func (q *Queue) arrive(batch []arrival) {
 		if a.reserved {
 			q.schedule.release(a.head.account, len(a.sealed))
 		}
+	}
+	if len(batch) > 0 {
+		close(q.progress)
+		q.progress = make(chan struct{})
 	}
 	q.mu.Unlock()
 	q.poke()

@@ -312,6 +312,14 @@ func (w *world) until(what string, is func() bool) {
 	}
 }
 
+// hold keeps an account's events waiting.
+func (w *world) hold(account tenant.AccountID, d time.Duration) {
+	until := w.clock().Add(d)
+	w.queue.mu.Lock()
+	defer w.queue.mu.Unlock()
+	w.queue.schedule.pause(account, until)
+}
+
 // settled waits until nothing runs.
 func (w *world) settled() {
 	w.t.Helper()
@@ -424,4 +432,19 @@ func (s killableStream) DeleteMsg(ctx context.Context, seq uint64) error {
 		return errKilled
 	}
 	return s.Stream.DeleteMsg(ctx, seq)
+}
+
+// unshipped counts the events on the journal that the stream has not.
+func (w *world) unshipped() (n int) {
+	w.t.Helper()
+	_, err := w.journal.Read(w.queue.Shipped(), func(r journal.Record) error {
+		if r.Kind == KindEvent {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
