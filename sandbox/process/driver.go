@@ -220,8 +220,8 @@ type slot struct {
 	sent    time.Time
 	// cold says that this call made the worker start.
 	cold bool
-	// stolen counts how often the call was taken back before it began.
-	stolen int
+	// asked says that the worker was asked to give the call back.
+	asked atomic.Bool
 }
 
 // finish records the outcome of calls and wakes their callers once the

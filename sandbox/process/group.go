@@ -152,7 +152,6 @@ func (g *group) list() []*worker {
 // redispatch runs calls elsewhere that a stalled worker gave back unbegun.
 func (g *group) redispatch(slots []*slot) {
 	for _, s := range slots {
-		s.stolen++
 		g.driver.counts.Stolen.Add(1)
 		g.dispatch(s)
 	}

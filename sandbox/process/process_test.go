@@ -29,7 +29,10 @@ import (
 // once for all tests.
 var workerBinary, greeter string
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	childModes()
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "carrel-process-")
@@ -60,7 +63,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// bench is a driver with everything around it that is not under test.
+// harness is a driver with everything around it that is not under test.
 type harness struct {
 	t         testing.TB
 	driver    *Driver
@@ -89,9 +92,14 @@ func (h *harness) Record(admit.Ticket, *call.Outcome) uint64 { return uint64(h.r
 
 func newHarness(t testing.TB, change func(*Config)) *harness {
 	t.Helper()
+	return newHarnessOf(t, workerBinary, change)
+}
+
+func newHarnessOf(t testing.TB, binary string, change func(*Config)) *harness {
+	t.Helper()
 	server := spawner.DefaultServerConfig()
 	server.Node = "test-" + strings.ToLower(string(tenant.NewUID()[:8]))
-	client, err := spawner.Start(spawner.Config{Binary: workerBinary, Server: server})
+	client, err := spawner.Start(spawner.Config{Binary: binary, Server: server})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,7 @@ func (w *worker) inspect(now time.Time, d *Driver) {
 	var frames []byte
 	if age > d.cfg.Stall && len(w.queue) > 1 && !w.stalled.Swap(true) {
 		for _, s := range w.queue[1:] {
+			s.asked.Store(true)
 			frames = wire.AppendCancel(frames, s.handle, wire.Steal)
 		}
 	} else if age > d.cfg.Stall {

@@ -187,25 +187,20 @@ func (w *worker) readReplies() error {
 	}
 }
 
-// batch handles all whole frames in b.
+// batch handles all whole frames in b, up to the first one that breaks the
+// protocol: what was answered before it counts.
 func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 	var ended, returned []*slot
-	for {
-		h, body, tail, more, err := wire.Next(b, wire.MaxFromWorker)
-		if err != nil {
-			return nil, 0, err
-		}
-		if more != 0 {
-			need = more
+	for err == nil {
+		var h wire.Header
+		var body []byte
+		if h, body, b, need, err = wire.Next(b, wire.MaxFromWorker); err != nil || need != 0 {
 			break
 		}
-		b = tail
-		s, err := w.frame(h, body)
-		if err != nil {
-			return nil, 0, err
-		}
+		var s *slot
+		s, err = w.frame(h, body)
 		switch {
-		case s == nil:
+		case s == nil || err != nil:
 		case h.Type == wire.Returned:
 			returned = append(returned, s)
 		default:
@@ -219,7 +214,7 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 	if len(returned) > 0 {
 		w.group.redispatch(returned)
 	}
-	return b, need, nil
+	return b, need, err
 }
 
 // frame handles one frame; the slot is one that ended or was given back.
@@ -246,48 +241,58 @@ func (w *worker) frame(h wire.Header, body []byte) (*slot, error) {
 		if err := wire.ParseDone(body, &d); err != nil {
 			return nil, err
 		}
-		s := w.unqueue(h.Handle)
+		s := w.find(h.Handle)
 		if s == nil || w.loaded.IsZero() {
 			return nil, fmt.Errorf("%w: it answered a call that is not open", errHostile)
 		}
+		// Until its answer is known to be good the call stays open, so that
+		// it ends with the worker otherwise.
+		if err := w.outcome(s, &d); err != nil {
+			return nil, err
+		}
+		w.unqueue(s)
 		w.stalled.Store(false)
-		return s, w.outcome(s, &d)
+		return s, nil
 	case wire.Returned:
 		if len(body) != 0 {
 			return nil, errHostile
 		}
-		s := w.unqueue(h.Handle)
-		if s == nil || s.stolen > 8 {
-			return nil, fmt.Errorf("%w: it gave back a call that is not open", errHostile)
+		s := w.find(h.Handle)
+		if s == nil || !s.asked.Load() {
+			return nil, fmt.Errorf("%w: it gave back a call that nobody asked for", errHostile)
 		}
+		w.unqueue(s)
+		s.asked.Store(false)
 		return s, nil
 	}
 	return nil, fmt.Errorf("%w: frame of type %d", errHostile, h.Type)
 }
 
-// unqueue takes an open call out of the queue; nil if there is none of that
-// handle.
-func (w *worker) unqueue(handle uint64) *slot {
+// find gives the open call of a handle; nil if there is none.
+func (w *worker) find(handle uint64) *slot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, s := range w.queue {
-		if s.handle != handle {
-			continue
+	for _, s := range w.queue {
+		if s.handle == handle {
+			return s
 		}
-		if i == 0 {
-			w.queue[0] = nil
-			w.queue = w.queue[1:]
-			w.head = time.Now()
-			if len(w.queue) == 0 {
-				w.queue = nil
-			}
-		} else {
-			w.queue = slices.Delete(w.queue, i, i+1)
-		}
-		w.open.Add(-1)
-		return s
 	}
 	return nil
+}
+
+// unqueue takes an open call out of the queue; almost always it is the first.
+func (w *worker) unqueue(s *slot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.queue, s)
+	if i == 0 {
+		w.queue[0] = nil
+		w.queue = w.queue[1:]
+		w.head = time.Now()
+	} else {
+		w.queue = slices.Delete(w.queue, i, i+1)
+	}
+	w.open.Add(-1)
 }
 
 // settle shares the processor time since the last batch among its calls, by
