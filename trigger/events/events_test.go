@@ -18,6 +18,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -311,5 +312,60 @@ func TestListNeedsItsOwnGrant(t *testing.T) {
 	}
 	if _, _, err := w.queue.List(t.Context(), g, Query{Owner: w.target[acme].AccountUID, State: Pending}); !fault.Is(err, fault.Denied) {
 		t.Errorf("with a grant to invoke: %v", err)
+	}
+}
+
+func TestListRefusesBadQueries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.open()
+	for account, resource := range map[tenant.AccountID]string{
+		acme:   "arn:aws:carrel:us-east-1:" + string(acme) + ":tenant/*",
+		globex: "arn:aws:lambda:us-east-1:" + string(globex) + ":event/*",
+	} {
+		g, err := w.authority.Authorise(iam.Request{
+			Principal: principal(account), Action: ListAction, Resource: resource, Owner: tenant.Identity{Account: account},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := w.queue.List(t.Context(), g, Query{Owner: w.target[account].AccountUID, State: Dead}); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v", resource, err)
+		}
+	}
+	g, err := w.authority.Authorise(iam.Request{
+		Principal: principal(acme), Action: ListAction, Owner: tenant.Identity{Account: acme},
+		Resource: "arn:aws:carrel:us-east-1:" + string(acme) + ":event/*",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := w.target[acme].AccountUID
+	for _, in := range []Query{
+		{Owner: owner, State: "running"}, {Owner: owner, State: Dead, Cursor: "x"}, {Owner: owner, State: Dead, Cursor: "0"},
+		{Owner: owner, State: Pending, Cursor: "1"}, {Owner: owner, State: Pending, Cursor: "x/y"}, {Owner: "*", State: Dead},
+	} {
+		if _, _, err := w.queue.List(t.Context(), g, in); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", in, err)
+		}
+	}
+}
+
+// TestListOfAnotherOwnerShowsNothing gives List the internal id of another
+// account than the grant's.
+func TestListOfAnotherOwnerShowsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.EventConfig = func(tenant.AccountID, *function.Target) (int, int) { return 0, 60 }
+	w.invoke = fails
+	w.open()
+	w.accept(acme, `{}`)
+	w.until("given up", func() bool { return w.queue.Depth(acme) == 0 })
+	if dead := w.list(acme, Dead); len(dead) != 1 {
+		t.Fatalf("acme's own: %+v", dead)
+	}
+	w.target[globex] = w.target[acme] // its owner's id is acme's now
+	if dead := w.list(globex, Dead); len(dead) != 0 {
+		t.Errorf("globex sees %+v", dead)
 	}
 }

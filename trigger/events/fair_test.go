@@ -24,6 +24,7 @@ func TestOneTenantsFullQueueDelaysNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	stuck := make(chan struct{})
+	defer close(stuck)
 	w.invoke = func(ctx context.Context, c *call.Call) *call.Outcome {
 		if c.Owner.Account == acme {
 			select {
