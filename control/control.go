@@ -35,6 +35,12 @@
 // set-up is not repeated in every call. Setting the tag takes effect with the
 // next update of code or configuration, as that makes the artefact.
 //
+// # Fuel
+//
+// The tag carrel:fuel of a function is the most units of fuel that one call
+// may use, a whole number. It takes effect at once, for every version; without
+// it a call is bounded by its timeout alone.
+//
 // # Where this differs from Lambda
 //
 // MemorySize goes up to 4096 (the address space of wasm); Handler may be left

@@ -102,6 +102,11 @@ func (d *deployed) choice(v *function.Version) choice {
 	if d.Reserved != nil {
 		reserved = *d.Reserved
 	}
+	limits := v.Limits
+	if value, found := d.Tags[fuelTag]; found {
+		// It was checked when it was set.
+		limits.Fuel, _ = parseFuel(value)
+	}
 	return choice{state: v.State, target: &function.Target{
 		Account:     d.Account,
 		AccountUID:  d.AccountUID,
@@ -115,7 +120,7 @@ func (d *deployed) choice(v *function.Version) choice {
 		Model:       v.Model,
 		Runtime:     v.Runtime,
 		Role:        v.Role,
-		Limits:      v.Limits,
+		Limits:      limits,
 		Environment: append(environment(&d.functionRecord, v), "AWS_LAMBDA_FUNCTION_VERSION="+v.Number),
 		Reserved:    reserved,
 		ARN:         function.ARN(d.Region, d.Account, d.Name, v.Number),

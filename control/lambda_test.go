@@ -68,6 +68,8 @@ func TestConfigurationIsChecked(t *testing.T) {
 		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"aws:x": "y"} }, "InvalidParameterValueException", "reserved"},
 		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"carrel:x": "y"} }, "InvalidParameterValueException", "reserved"},
 		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"carrel:warmup": "{"} }, "InvalidParameterValueException", "not JSON"},
+		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"carrel:fuel": "0"} }, "InvalidParameterValueException", "whole number"},
+		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"carrel:other": "1"} }, "InvalidParameterValueException", "reserved"},
 		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"k": strings.Repeat("v", 257)} }, "InvalidParameterValueException", "256"},
 		{func(in *CreateFunctionInput) { in.Tags = map[string]string{"k\n": "v"} }, "InvalidParameterValueException", "characters"},
 		{func(in *CreateFunctionInput) {
@@ -385,6 +387,26 @@ func TestSettings(t *testing.T) {
 		many[fmt.Sprint(i)] = ""
 	}
 	wants(t, tag(many), fault.Invalid, "InvalidParameterValueException")
+	fuel := func() uint64 {
+		t.Helper()
+		target, err := s.Resolve(acme.account, "f", "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return target.Limits.Fuel
+	}
+	if got := fuel(); got != 0 {
+		t.Errorf("a function without the tag is bounded to %d units of fuel", got)
+	}
+	if err := tag(map[string]string{"carrel:fuel": "5000000"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fuel(); got != 5_000_000 {
+		t.Errorf("a function tagged with 5000000 is bounded to %d units of fuel", got)
+	}
+	if err := s.UntagResource(ctx, acme.may(ActionUntagResource, "f"), "f", []string{"carrel:fuel"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.UntagResource(ctx, acme.may(ActionUntagResource, "f"), "f", []string{"a", "absent"}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,6 +38,7 @@ const (
 	maxEventAge       = 21600
 	minEventAge       = 60
 	warmupTag         = "carrel:warmup"
+	fuelTag           = "carrel:fuel"
 	reservedTagPrefix = "carrel:"
 )
 
@@ -158,13 +160,29 @@ func checkTags(op string, tags map[string]string) error {
 			if !json.Valid([]byte(value)) {
 				return invalid(op, "The value of the tag %s is not JSON; it has to be the event to warm up with.", warmupTag)
 			}
+		case key == fuelTag:
+			if _, err := parseFuel(value); err != nil {
+				return invalid(op, "The value of the tag %s is %s; it has to be the most units of fuel of one call, a whole number from 1 to %d.", fuelTag, printable(value), int64(maxFuel))
+			}
 		case strings.HasPrefix(strings.ToLower(key), reservedTagPrefix):
-			return invalid(op, "The tag key %s begins with %s, which is reserved; there is only %s.", printable(key), reservedTagPrefix, warmupTag)
+			return invalid(op, "The tag key %s begins with %s, which is reserved; there are only %s and %s.", printable(key), reservedTagPrefix, warmupTag, fuelTag)
 		case !tagForm.MatchString(key) || !tagForm.MatchString(value):
 			return invalid(op, "The tag %s has characters other than letters, digits, spaces and _.:/=+-@.", printable(key))
 		}
 	}
 	return nil
+}
+
+// maxFuel is far more than any call can use within the longest timeout.
+const maxFuel = 1e15
+
+// parseFuel reads the value of the tag carrel:fuel.
+func parseFuel(value string) (uint64, error) {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err == nil && (n == 0 || n > maxFuel) {
+		err = strconv.ErrRange
+	}
+	return n, err
 }
 
 // printable makes a caller's text fit for a message: bounded and on one line.

@@ -14,7 +14,11 @@ import (
 )
 
 // blobs is the blob store in the terms of the control plane.
-type blobs struct{ of *blob.Store }
+type blobs struct {
+	of *blob.Store
+	// built is told of a new artefact; nil until there is a sandbox.
+	built func(owner tenant.UID, digest function.Digest, content []byte)
+}
 
 // Put implements control.Blobs.
 func (b blobs) Put(ctx context.Context, owner tenant.UID, kind secret.Kind, content []byte) (function.Digest, error) {
@@ -22,7 +26,11 @@ func (b blobs) Put(ctx context.Context, owner tenant.UID, kind secret.Kind, cont
 	if err != nil {
 		return "", err
 	}
-	return function.Digest(d.String()), nil
+	digest := function.Digest(d.String())
+	if kind == secret.Image && b.built != nil {
+		b.built(owner, digest, content)
+	}
+	return digest, nil
 }
 
 // Get implements control.Blobs.

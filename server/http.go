@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/carrel-dev/carrel/gateway/adminapi"
 	"github.com/carrel-dev/carrel/gateway/awsapi"
 	"github.com/carrel-dev/carrel/iam/credential"
+	"github.com/carrel-dev/carrel/secret"
 )
 
 // listen takes the port early: while the node may still be root, and before
@@ -51,13 +53,17 @@ func (n *Node) serve(context.Context) error {
 	verify := func(service string) *credential.Verifier {
 		return credential.New(credential.Config{Region: n.cfg.Region, Services: []string{service}, Lookup: n.control})
 	}
+	cursors, err := n.keys.NodeSealer(secret.Cursors)
+	if err != nil {
+		return err
+	}
 	handler := gateway.New(gateway.Config{
 		Lambda: awsapi.New(awsapi.Config{
 			Region: n.cfg.Region, Verifier: verify("lambda"), Control: n.control, Invoker: n.pipeline, Log: n.log, Roll: rollEvents,
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
-			Events: eventLists{n.events}, Status: n.status, Log: n.log,
+			Events: eventLists{n.events}, Status: n.status, Log: n.log, Cursors: cursors,
 		}),
 		Ready: n.notReady,
 	})
@@ -113,6 +119,7 @@ type Status struct {
 	WorkerKills   uint64        `json:"workerKills"`
 	WorkerAlarms  uint64        `json:"workerAlarms"`
 	Throttled     uint64        `json:"throttled"`
+	Damaged       int           `json:"damagedRecords"`
 	Journal       any           `json:"journal"`
 	JournalSync   string        `json:"journalSync"`
 }
@@ -124,11 +131,14 @@ func (n *Node) status() any {
 		NotReady: n.notReady(), Warnings: []string{}, UserID: os.Getuid(), Isolation: jail, Restore: n.driver.RestoreMethod(),
 		Workers: n.driver.Workers(), BlankWorkers: n.driver.BlanksReady(), ColdStarts: counts.ColdStarts.Load(),
 		WorkerCrashes: counts.Crashes.Load(), WorkerKills: counts.Kills.Load(), WorkerAlarms: counts.Alarms.Load(),
-		Throttled: n.admit.Throttled(), Journal: n.journal.Stats(), JournalSync: n.cfg.JournalSync,
+		Throttled: n.admit.Throttled(), Damaged: n.control.Damaged(), Journal: n.journal.Stats(), JournalSync: n.cfg.JournalSync,
 	}
 	s.Ready = s.NotReady == ""
 	if n.cfg.Insecure() {
 		s.Warnings = append(s.Warnings, "INSECURE: the listener can be reached from other machines without TLS: requests and replies can be read on the way")
+	}
+	if s.Damaged > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%d records of the control state cannot be read; what they held is refused", s.Damaged))
 	}
 	if !jail.UniqueUID {
 		s.Warnings = append(s.Warnings, "workers share one user id: "+jail.UniqueUIDReason)

@@ -31,7 +31,7 @@ func (n *Node) startSandbox(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.blobs = blobs{stored}
+	n.blobs = blobs{of: stored}
 	seeds, err := n.keys.MAC(secret.RequestSeeds)
 	if err != nil {
 		return err
@@ -47,6 +47,7 @@ func (n *Node) startSandbox(context.Context) error {
 			return seeds.Sum(binary.AppendUvarint(append(room[:0], requestID...), uint64(attempt)))
 		},
 	})
+	n.blobs.built = n.driver.Prepare
 	n.after(func() error { n.driver.Close(); return nil })
 	n.metrics = observe.NewMetrics(n.gauges()...)
 	return nil
@@ -106,8 +107,34 @@ func (n *Node) openControl(ctx context.Context) error {
 		return err
 	}
 	n.after(n.control.Close)
+	n.reapBlobs(ctx)
 	n.admit = admit.New(n.control.Authority(), n.control.PlanOf, time.Now)
 	return nil
+}
+
+// reapAge is how old a blob without a name must be before it is deleted: one
+// that is being deployed has none yet.
+const reapAge = time.Hour
+
+// reapBlobs deletes blobs that a crash left without a name.
+func (n *Node) reapBlobs(ctx context.Context) {
+	named, err := n.control.NamedBlobs()
+	if err != nil {
+		n.log.Error("unnamed blobs are kept, because not every record can be read", "error", err)
+		return
+	}
+	known := func(yield func(blob.Ref) bool) {
+		for _, b := range named {
+			if ref, err := reference(b.Owner, b.Kind, b.Digest); err == nil && !yield(ref) {
+				return
+			}
+		}
+	}
+	if count, err := n.blobs.of.Reap(ctx, known, reapAge); err != nil {
+		n.log.Error("blobs that a crash left could not be deleted", "error", err)
+	} else if count > 0 {
+		n.log.Info("blobs that a crash left were deleted", "blobs", count)
+	}
 }
 
 func (n *Node) openEvents(ctx context.Context) error {

@@ -402,14 +402,17 @@ func (j *Journal) Err() error {
 // Stats is what a journal holds and did.
 type Stats struct {
 	// Segments and Bytes are what is retained on the disk.
-	Segments int
-	Bytes    int64
+	Segments int   `json:"segments"`
+	Bytes    int64 `json:"bytes"`
 	// Last, Settled and Synced are the highest sequence of this Open that
 	// was given out, was written or failed, and is on the disk.
-	Last, Settled, Synced uint64
+	Last    uint64 `json:"last"`
+	Settled uint64 `json:"settled"`
+	Synced  uint64 `json:"synced"`
 	// Refused counts records that Append did not take, Dropped those that
 	// were taken and then lost to a full disk.
-	Refused, Dropped uint64
+	Refused uint64 `json:"refused"`
+	Dropped uint64 `json:"dropped"`
 }
 
 // Stats gives the present figures.

@@ -78,9 +78,30 @@ func (a *artifacts) get(ctx context.Context, k groupKey) (*artifact, error) {
 	return art, nil
 }
 
+// put keeps an artefact that was just built, so that its first call need not
+// read it back from the disk. It is a matter of speed only: a failure, or one
+// that is there already, changes nothing.
+func (a *artifacts) put(key artifactKey, content []byte) {
+	a.mu.Lock()
+	if a.held[key] != nil {
+		a.mu.Unlock()
+		return
+	}
+	art := &artifact{key: key, ready: make(chan struct{}), of: a}
+	a.held[key] = art
+	art.place = a.order.PushBack(art)
+	a.mu.Unlock()
+	a.keep(art, content, nil)
+}
+
 func (a *artifacts) fill(ctx context.Context, art *artifact) {
-	defer close(art.ready)
 	content, err := a.load(ctx, art.key.account, art.key.digest)
+	a.keep(art, content, err)
+}
+
+// keep puts what was loaded into the cache, or takes the entry out again.
+func (a *artifacts) keep(art *artifact, content []byte, err error) {
+	defer close(art.ready)
 	if err == nil {
 		art.file, err = sealedMemory(content)
 		art.size = int64(len(content))

@@ -113,14 +113,24 @@ func retryLater(ctx context.Context, p *pool) {
 }
 
 // workerOverhead is what a worker process needs besides its guest's memory:
-// its own code and heap, the guest's native code, the pages of the image.
-const workerOverhead = 128 << 20
+// its own code and heap, the image's pages, and the stack of a guest that
+// recurses without end, which the engine grows to 84 MiB and copies once more.
+const workerOverhead = 256 << 20
+
+// limitsFor are the limits of a worker that runs a function of so many MiB.
+func limitsFor(memoryMB int) spawner.Limits {
+	return spawner.Limits{MemoryBytes: uint64(memoryMB)<<20 + workerOverhead, PIDs: 32}
+}
+
+// blankMemoryMB is what a blank worker is limited for: most functions need no
+// more, so that most cold starts change no limit.
+const blankMemoryMB = 128
 
 func (p *pool) spawn() (*blank, error) {
 	d := p.driver
 	ctx, cancel := context.WithTimeout(d.stopped, startTimeout)
 	defer cancel()
-	proc, err := d.cfg.Spawner.Spawn(ctx, spawner.Worker, spawner.Limits{MemoryBytes: 4<<30 + workerOverhead, PIDs: 32})
+	proc, err := d.cfg.Spawner.Spawn(ctx, spawner.Worker, limitsFor(blankMemoryMB))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,8 +56,16 @@ func newWorker(g *group, b *blank, begun time.Time) *worker {
 	return w
 }
 
-// load sends the artefact's descriptor; calls may follow at once.
+// load sends the artefact's descriptor; calls may follow at once. A function
+// that may use more memory than a blank worker gets its limit first.
 func (w *worker) load() error {
+	if mb := w.group.key.memoryMB; mb > blankMemoryMB {
+		ctx, cancel := context.WithTimeout(w.group.driver.stopped, startTimeout)
+		defer cancel()
+		if err := w.proc.SetLimits(ctx, limitsFor(mb)); err != nil {
+			return err
+		}
+	}
 	art, err := w.group.driver.artifacts.get(w.group.driver.stopped, w.group.key)
 	if err != nil {
 		return err

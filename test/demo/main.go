@@ -74,7 +74,7 @@ func (s *story) tell() error {
 	defer s.node.Stop()
 	s.say("carrel serve listens on %s and was ready after %s.", s.node.Endpoint, time.Since(begun).Round(time.Millisecond))
 	for _, step := range []func() error{
-		s.tenants, func() error { return s.deploy(dir) }, s.greet, s.forget, s.trespass, s.spin, s.eat, s.burst, s.usage,
+		s.tenants, func() error { return s.deploy(dir) }, s.greet, s.forget, s.trespass, s.fuel, s.spin, s.eat, s.burst, s.usage,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -221,8 +221,27 @@ func (s *story) forge(victim string) error {
 	return nil
 }
 
+func (s *story) fuel() error {
+	s.chapter("acme bounds the processor time of its greeter: 500 million units of fuel a call, about as many instructions.")
+	arn := "arn:aws:lambda:" + s.acme.Region + ":" + s.acme.AccountID + ":function:greeter"
+	client := s.node.Lambda(s.acme)
+	if _, err := client.TagResource(s.ctx, &lambda.TagResourceInput{Resource: &arn, Tags: map[string]string{"carrel:fuel": "500000000"}}); err != nil {
+		return err
+	}
+	a, err := s.call(s.acme, "greeter", `{"do":"spin"}`)
+	if err != nil {
+		return err
+	}
+	if a.failure == "" || !strings.Contains(a.payload, "Sandbox.FuelExhausted") {
+		return fmt.Errorf("the call ended with %q %s", a.failure, a.payload)
+	}
+	s.say("-> %s after %s", a.payload, a.took.Round(time.Millisecond))
+	_, err = client.UntagResource(s.ctx, &lambda.UntagResourceInput{Resource: &arn, TagKeys: []string{"carrel:fuel"}})
+	return err
+}
+
 func (s *story) spin() error {
-	s.chapter("acme's function spins for ever. It is stopped at its 2 s, and globex notices nothing.")
+	s.chapter("Without that bound the function spins until its timeout of 2 s, and globex notices nothing.")
 	done := make(chan error, 1)
 	go func() {
 		a, err := s.call(s.acme, "greeter", `{"do":"spin"}`)
