@@ -33,14 +33,72 @@ import (
 // calls is how many calls are made before and while the node is killed.
 const calls = 10_000
 
+// binaries is the folder with the binaries of all tests here.
+var binaries string
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if binaries, err = noderun.BuildBinaries(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(binaries)
+	return m.Run()
+}
+
 func TestKillDuringCallsLosesNothingAcknowledged(t *testing.T) {
-	bin, err := noderun.BuildBinaries()
+	options := noderun.Options{Bin: binaries, Data: filepath.Join(dataFolder(t), "node")}
+	ctx := context.Background()
+	w := begin(t, options)
+	processes := children(t, w.node.PID())
+	if len(processes) < 2 {
+		t.Fatalf("the node has %d processes below it; the search for leftovers would find nothing", len(processes))
+	}
+	w.run(ctx)
+	grouped := len(groups(t, options.Data)) > 0
+	w.node.Kill()
+	w.wait()
+	t.Logf("killed at call %d: %d calls and %d tags were acknowledged; cgroups in use: %v", w.killAt, len(w.acked), len(w.tags), grouped)
+	awaitGone(t, processes)
+	if left := groups(t, options.Data); len(left) > 0 {
+		t.Errorf("cgroups of the killed node are left: %v", left)
+	}
+
+	node, err := noderun.Start(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(bin) })
-	dir := dataFolder(t)
-	options := noderun.Options{Bin: bin, Data: filepath.Join(dir, "node")}
+	t.Cleanup(node.Kill)
+	checkRecords(t, node, w.acked)
+	checkTags(t, node, w.tenant, w.tags)
+}
+
+// TestStopAnswersWhatWasAccepted asks a node to stop in the middle of calls:
+// every call that ran was answered, and every answered one is recorded.
+func TestStopAnswersWhatWasAccepted(t *testing.T) {
+	options := noderun.Options{Bin: binaries, Data: filepath.Join(dataFolder(t), "node")}
+	ctx := context.Background()
+	w := begin(t, options)
+	w.run(ctx)
+	if err := w.node.Stop(); err != nil {
+		t.Errorf("the node did not stop in order: %v", err)
+	}
+	w.wait()
+	node, err := noderun.Start(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(node.Kill)
+	if records := checkRecords(t, node, w.acked); records != len(w.acked) {
+		t.Errorf("%d calls ran and %d were answered", records, len(w.acked))
+	}
+}
+
+// begin starts a node with a tenant acme, its function echo, and work for it.
+func begin(t *testing.T, options noderun.Options) *work {
+	t.Helper()
 	ctx := context.Background()
 	node, err := noderun.Start(ctx, options)
 	if err != nil {
@@ -58,31 +116,9 @@ func TestKillDuringCallsLosesNothingAcknowledged(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// The kill comes at a random call; tags are the control writes beside them.
-	rng := testrounds.Rand(t)
-	at := int64(1000 + rng.IntN(calls-2000))
-	w := &work{node: node, tenant: tenant, killAt: at, kill: make(chan struct{})}
-	processes := children(t, node.PID())
-	if len(processes) < 2 {
-		t.Fatalf("the node has %d processes below it; the search for leftovers would find nothing", len(processes))
-	}
-	w.run(ctx)
-	grouped := len(groups(t, options.Data)) > 0
-	node.Kill()
-	w.wait()
-	t.Logf("killed at call %d: %d calls and %d tags were acknowledged; cgroups in use: %v", at, len(w.acked), len(w.tags), grouped)
-	awaitGone(t, processes)
-	if left := groups(t, options.Data); len(left) > 0 {
-		t.Errorf("cgroups of the killed node are left: %v", left)
-	}
-
-	node, err = noderun.Start(ctx, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(node.Kill)
-	checkRecords(t, node, w.acked)
-	checkTags(t, node, tenant, w.tags)
+	// The end comes at a random call; tags are the control writes beside them.
+	at := int64(1000 + testrounds.Rand(t).IntN(calls-2000))
+	return &work{node: node, tenant: tenant, killAt: at, kill: make(chan struct{})}
 }
 
 // dataFolder gives a folder that a node which dropped root can walk to.
@@ -150,7 +186,9 @@ func (w *work) run(ctx context.Context) {
 
 func (w *work) wait() { w.group.Wait() }
 
-func checkRecords(t *testing.T, node *noderun.Node, acked map[string]bool) {
+// checkRecords compares the node's records with the acknowledged calls and
+// gives their number.
+func checkRecords(t *testing.T, node *noderun.Node, acked map[string]bool) int {
 	t.Helper()
 	out, err := node.CLI("usage", "--tenant", "acme", "--records", "--output", "json")
 	if err != nil {
@@ -185,6 +223,7 @@ func checkRecords(t *testing.T, node *noderun.Node, acked map[string]bool) {
 		t.Errorf("of %d acknowledged calls %d are not metered; %d calls are metered more than once", len(acked), missing, twice)
 	}
 	t.Logf("%d records, %d of them of acknowledged calls", len(records), len(acked))
+	return len(records)
 }
 
 func checkTags(t *testing.T, node *noderun.Node, tenant noderun.Tenant, tags map[string]string) {
