@@ -96,6 +96,51 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 	}
 }
 
+// TestFuelIsEqualAfterARestart: equal input costs equal fuel, whichever
+// worker of whichever run of the node it meets.
+func TestFuelIsEqualAfterARestart(t *testing.T) {
+	options := noderun.Options{Bin: binaries, Data: filepath.Join(dataFolder(t), "node")}
+	ctx := context.Background()
+	w := begin(t, options)
+	node := w.node
+	for restart := range 2 {
+		for range 3 {
+			out, err := node.Lambda(w.tenant).Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("echo"), Payload: []byte(`{"n":1}`)})
+			if err != nil || out.FunctionError != nil {
+				t.Fatal(err, out)
+			}
+		}
+		if restart == 0 {
+			if err := node.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if node, err = noderun.Start(ctx, options); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Cleanup(node.Kill)
+	out, err := node.CLI("usage", "--tenant", "acme", "--records", "--output", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records []struct {
+		Fuel json.Number `json:"fuel"`
+	}
+	if err := json.Unmarshal(out, &records); err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != 6 {
+		t.Fatalf("%d records of 6 calls", len(records))
+	}
+	for i, r := range records {
+		if r.Fuel != records[0].Fuel || r.Fuel == "0" {
+			t.Errorf("call %d took %s units of fuel, the first one %s", i, r.Fuel, records[0].Fuel)
+		}
+	}
+}
+
 // begin starts a node with a tenant acme, its function echo, and work for it.
 func begin(t *testing.T, options noderun.Options) *work {
 	t.Helper()

@@ -36,6 +36,9 @@ type Options struct {
 	Env []string
 	// Log gets what the node logs; nil drops it.
 	Log io.Writer
+	// User is the user and group id that the node is started as; zero for the
+	// present one. Only root can name another.
+	User uint32
 }
 
 // Node is a node that runs.
@@ -58,6 +61,9 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	args := append([]string{"serve", "--data", o.Data, "--listen", "127.0.0.1:0"}, o.Args...)
 	n := &Node{opts: o, cmd: exec.Command(filepath.Join(o.Bin, "carrel"), args...), ended: make(chan error, 1)}
 	n.cmd.Env = append(os.Environ(), o.Env...) //lint:allow getenv the node gets what the test runs in
+	if o.User != 0 {
+		n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: o.User, Gid: o.User}}
+	}
 	var log bytes.Buffer
 	n.cmd.Stderr = io.MultiWriter(&log, orDiscard(o.Log))
 	if err := n.cmd.Start(); err != nil {

@@ -45,14 +45,15 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node":      cmdNode,
-			"kill9":     cmdKill,
-			"stop":      cmdStop,
-			"tenant":    cmdTenant,
-			"as":        cmdAs,
-			"cli":       cmdCLI,
-			"absent":    cmdAbsent,
-			"unchanged": cmdUnchanged,
+			"node":        cmdNode,
+			"nobodysnode": cmdNobodysNode,
+			"kill9":       cmdKill,
+			"halt":        cmdStop,
+			"tenant":      cmdTenant,
+			"as":          cmdAs,
+			"cli":         cmdCLI,
+			"absent":      cmdAbsent,
+			"unchanged":   cmdUnchanged,
 		},
 	})
 }
@@ -131,10 +132,19 @@ func awsVersion() (v [2]int, err error) {
 }
 
 // node starts the node, with further flags; environment as the operator has it.
-func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
+func cmdNode(ts *testscript.TestScript, neg bool, args []string) { start(ts, neg, args, 0) }
+
+// nobodysnode starts the node as an ordinary user.
+func cmdNobodysNode(ts *testscript.TestScript, neg bool, args []string) {
+	const nobody = 65534
+	ts.Check(os.Chown(ts.MkAbs("."), nobody, nobody))
+	start(ts, neg, args, nobody)
+}
+
+func start(ts *testscript.TestScript, neg bool, args []string, user uint32) {
 	log, err := os.OpenFile(ts.MkAbs("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)
-	n, err := noderun.Start(context.Background(), noderun.Options{Bin: binaries, Data: ts.MkAbs("node"), Args: args, Log: log})
+	n, err := noderun.Start(context.Background(), noderun.Options{Bin: binaries, Data: ts.MkAbs("node"), Args: args, Log: log, User: user})
 	if neg {
 		if err == nil {
 			n.Kill()
