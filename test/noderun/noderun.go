@@ -216,9 +216,9 @@ func (n *Node) Deploy(ctx context.Context, t Tenant, in *lambda.CreateFunctionIn
 	return err
 }
 
-// BuildBinaries builds carrel, carrel-worker and the example guest greeter
-// (as greeter.zip with its bootstrap.wasm) into a new folder that every user
-// may read. The caller removes it.
+// BuildBinaries builds carrel, carrel-worker and the example guests greeter
+// and shout (NAME.wasm, and NAME.zip with it as bootstrap.wasm) into a new
+// folder that every user may read. The caller removes it.
 func BuildBinaries() (string, error) {
 	dir, err := os.MkdirTemp("", "carrel-bin-")
 	if err != nil {
@@ -236,10 +236,12 @@ func buildInto(dir string) error {
 		return err
 	}
 	const module = "github.com/carrel-dev/carrel/"
-	wasm := filepath.Join(dir, "bootstrap.wasm")
+	guest := []string{"GOOS=wasip1", "GOARCH=wasm"}
+	greeter, shout := filepath.Join(dir, "greeter.wasm"), filepath.Join(dir, "shout.wasm")
 	for _, b := range []struct{ env, args []string }{
 		{nil, []string{"build", "-trimpath", "-o", dir + string(filepath.Separator), module + "cmd/carrel", module + "cmd/carrel-worker"}},
-		{[]string{"GOOS=wasip1", "GOARCH=wasm"}, []string{"build", "-trimpath", "-buildmode=c-shared", "-o", wasm, module + "examples/greeter"}},
+		{guest, []string{"build", "-trimpath", "-buildmode=c-shared", "-o", greeter, module + "examples/greeter"}},
+		{guest, []string{"build", "-trimpath", "-o", shout, module + "examples/shout"}},
 	} {
 		c := exec.Command("go", b.args...)
 		c.Env = append(append(os.Environ(), "CGO_ENABLED=0"), b.env...) //lint:allow getenv for the Go command
@@ -247,11 +249,16 @@ func buildInto(dir string) error {
 			return fmt.Errorf("go %v: %w\n%s", b.args, err, out)
 		}
 	}
-	content, err := os.ReadFile(wasm)
+	return errors.Join(pack(greeter), pack(shout))
+}
+
+// pack puts a module into NAME.zip beside it, as bootstrap.wasm.
+func pack(module string) error {
+	content, err := os.ReadFile(module)
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, "greeter.zip"))
+	f, err := os.Create(strings.TrimSuffix(module, ".wasm") + ".zip")
 	if err != nil {
 		return err
 	}

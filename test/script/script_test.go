@@ -94,6 +94,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	env.Setenv("AWS_MAX_ATTEMPTS", "1")
 	env.Setenv("GREETER", filepath.Join(binaries, "greeter.zip"))
+	env.Setenv("SHOUT", filepath.Join(binaries, "shout.zip"))
 	env.Setenv("ECHO", filepath.Join(env.WorkDir, "echo.wasm"))
 	return os.WriteFile(filepath.Join(env.WorkDir, "echo.wasm"), echo.Module(), 0o644)
 }
