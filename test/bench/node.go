@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -73,18 +74,14 @@ func (b *bench) startNode(name string, s setting, args ...string) (*server, erro
 	return n, nil
 }
 
-// stop ends the node. One that an interrupt has reached too is ending already.
+// stopPatience is longer than a node waits for its calls.
+const stopPatience = 40 * time.Second
+
+// stop ends the node, and kills it if it does not end.
 func (n *server) stop() {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		n.Stop()
-	}()
-	select {
-	case <-ended:
-	case <-time.After(40 * time.Second):
-		n.Kill()
-	}
+	kill := time.AfterFunc(stopPatience, func() { _ = syscall.Kill(n.PID(), syscall.SIGKILL) })
+	defer kill.Stop()
+	_ = n.Stop() // one that an interrupt has reached too has ended already
 }
 
 // tenant makes a tenant without limits on its rate.
