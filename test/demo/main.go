@@ -99,7 +99,7 @@ func (s *story) tenants() (err error) {
 func (s *story) deploy(dir string) error {
 	s.chapter("Each deploys functions with the AWS SDK.")
 	greeter := filepath.Join(dir, "bootstrap.wasm")
-	build := exec.CommandContext(s.ctx, "go", "build", "-trimpath", "-buildmode=c-shared", "-o", greeter, "./examples/greeter")
+	build := exec.CommandContext(s.ctx, "go", "build", "-buildmode=c-shared", "-o", greeter, "./examples/greeter")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0") //lint:allow getenv for the Go command
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building examples/greeter: %w\n%s", err, out)

@@ -239,9 +239,9 @@ func buildInto(dir string) error {
 	guest := []string{"GOOS=wasip1", "GOARCH=wasm"}
 	greeter, shout := filepath.Join(dir, "greeter.wasm"), filepath.Join(dir, "shout.wasm")
 	for _, b := range []struct{ env, args []string }{
-		{nil, []string{"build", "-trimpath", "-o", dir + string(filepath.Separator), module + "cmd/carrel", module + "cmd/carrel-worker"}},
-		{guest, []string{"build", "-trimpath", "-buildmode=c-shared", "-o", greeter, module + "examples/greeter"}},
-		{guest, []string{"build", "-trimpath", "-o", shout, module + "examples/shout"}},
+		{nil, []string{"build", "-o", dir + string(filepath.Separator), module + "cmd/carrel", module + "cmd/carrel-worker"}},
+		{guest, []string{"build", "-buildmode=c-shared", "-o", greeter, module + "examples/greeter"}},
+		{guest, []string{"build", "-o", shout, module + "examples/shout"}},
 	} {
 		c := exec.Command("go", b.args...)
 		c.Env = append(append(os.Environ(), "CGO_ENABLED=0"), b.env...) //lint:allow getenv for the Go command
