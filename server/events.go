@@ -29,3 +29,13 @@ func (l eventLists) List(ctx context.Context, g iam.Grant, q adminapi.EventQuery
 	}
 	return out, next, nil
 }
+
+// closeEvents waits for the asynchronous calls that run, as long as the drain
+// timeout allows. A call heeds nothing but its own limit, so the workers are
+// killed then: the attempts end as failures of the platform, and the events
+// are tried again after the next start.
+func (n *Node) closeEvents() error {
+	stop := context.AfterFunc(n.drain, n.closeDriver)
+	defer stop()
+	return n.events.Close(n.drain)
+}

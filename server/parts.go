@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel/admit"
@@ -48,7 +49,8 @@ func (n *Node) startSandbox(context.Context) error {
 		},
 	})
 	n.blobs.built = n.driver.Prepare
-	n.after(func() error { n.driver.Close(); return nil })
+	n.closeDriver = sync.OnceFunc(n.driver.Close)
+	n.after(func() error { n.closeDriver(); return nil })
 	n.metrics = observe.NewMetrics(n.gauges()...)
 	return nil
 }
@@ -155,7 +157,7 @@ func (n *Node) openEvents(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the queue of asynchronous calls: %w", err)
 	}
-	n.after(func() error { return n.events.Close(context.Background()) })
+	n.after(n.closeEvents)
 	n.pipeline.Queue = n.events
 	return nil
 }

@@ -57,6 +57,10 @@ type Node struct {
 	operator *http.Server
 	failed   chan error
 	ready    atomic.Bool
+	// drain ends when a stopping node gives up what still runs.
+	drain context.Context
+	// closeDriver kills all workers, once.
+	closeDriver func()
 	// close undoes what was started, newest first.
 	close []func() error
 }
@@ -68,7 +72,7 @@ func Start(ctx context.Context, cfg config.Config, log *slog.Logger) (*Node, err
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 4)}
+	n := &Node{cfg: cfg, log: log, started: time.Now(), failed: make(chan error, 4), drain: context.Background()}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -105,12 +109,17 @@ func (n *Node) Close(ctx context.Context) error {
 	n.ready.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
+	n.drain = ctx
 	var errs []error
-	if n.http != nil {
-		errs = append(errs, n.http.Shutdown(ctx))
-	}
-	if n.operator != nil {
-		errs = append(errs, n.operator.Shutdown(ctx))
+	for _, s := range []*http.Server{n.http, n.operator} {
+		if s == nil {
+			continue
+		}
+		if err := s.Shutdown(ctx); err != nil {
+			// Closed at the end: calls that are given up below are answered.
+			defer s.Close()
+			errs = append(errs, fmt.Errorf("requests were still open when the drain timeout of %s ended: %w", n.cfg.DrainTimeout, err))
+		}
 	}
 	for i := len(n.close) - 1; i >= 0; i-- {
 		errs = append(errs, n.close[i]())
