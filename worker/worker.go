@@ -26,6 +26,12 @@ const Socket = 3
 // batchBytes is how many bytes of replies gather before they are written.
 const batchBytes = 64 << 10
 
+// keepInput is the size that the buffer of received frames goes back to.
+const keepInput = 256 << 10
+
+// keepBody is the largest buffer of an event that is kept for the next one.
+const keepBody = 64 << 10
+
 // pollEvery is how often a running call lets the loop look for frames: often
 // enough for the node to take back what waits behind it.
 const pollEvery = time.Millisecond
@@ -39,6 +45,8 @@ var errTakenBack = errors.New("taken back by the node")
 // Serve confines this process and runs calls until the node closes the
 // socket. It returns why it ended; nil if the node ended it.
 func Serve() error {
+	// The heap is small and the garbage little: the collector hardly ever runs.
+	debug.SetGCPercent(400)
 	engine, err := wasm.NewEngine()
 	if err != nil {
 		return err
@@ -121,10 +129,7 @@ func (l *loop) receive(flags int) error {
 	if l.guest == nil && !l.hasFD {
 		n, err = l.receiveWithFD(room)
 	} else {
-		n, err = retry(func() (int, error) {
-			n, _, err := unix.Recvfrom(Socket, room, flags)
-			return n, err
-		})
+		n, err = retry(func() (int, error) { return receive(room, flags) })
 	}
 	if err == unix.EAGAIN {
 		return nil
@@ -137,6 +142,19 @@ func (l *loop) receive(flags int) error {
 	}
 	l.in = l.in[:len(l.in)+n]
 	return l.parse()
+}
+
+// receive receives from the node's socket; flags as of loop.receive.
+func receive(room []byte, flags int) (int, error) {
+	if flags == unix.MSG_DONTWAIT {
+		return receiveNow(room)
+	}
+	n, err := receiveSoon(room)
+	if err != unix.EAGAIN {
+		return n, err
+	}
+	n, _, err = unix.Recvfrom(Socket, room, flags)
+	return n, err
 }
 
 // receiveWithFD reads the first bytes, which come with the artefact's
@@ -194,6 +212,10 @@ func (l *loop) parse() error {
 		}
 		b = rest
 	}
+	if cap(l.in) > keepInput && len(b) < keepInput/2 {
+		l.in = append(make([]byte, 0, keepInput), b...)
+		return nil
+	}
 	l.in = l.in[:copy(l.in[:cap(l.in)], b)]
 	return nil
 }
@@ -212,10 +234,11 @@ func (l *loop) frame(h wire.Header, body []byte) error {
 		l.queue = append(l.queue, p)
 		return nil
 	case wire.Cancel:
-		if _, err := wire.ParseCancel(body); err != nil {
+		why, err := wire.ParseCancel(body)
+		if err != nil {
 			return err
 		}
-		l.cancel(h.Handle)
+		l.cancel(h.Handle, why)
 		return nil
 	}
 	return fmt.Errorf("%w: type %d", wire.ErrFrame, h.Type)
@@ -230,10 +253,12 @@ func (l *loop) pending() *pending {
 	return new(pending)
 }
 
-// cancel gives back a call that waits, or stops the one that runs.
-func (l *loop) cancel(handle uint64) {
+// cancel gives back a call that waits, or stops the one that runs. A call
+// that began while the node's wish to have it elsewhere was on its way stays:
+// it has run in part, and stopping it would look like its own failure.
+func (l *loop) cancel(handle uint64, why wire.CancelReason) {
 	if l.running != nil && l.running.handle == handle {
-		l.revoked = true
+		l.revoked = why == wire.Expired
 		return
 	}
 	for i, p := range l.queue {
@@ -288,9 +313,23 @@ func (l *loop) next() error {
 	}
 	err := l.guest.Run(context.Background(), &inv, &l.result)
 	l.running = nil
+	if err != nil {
+		return l.broken(p.handle, err)
+	}
 	l.reply(p.handle, time.Since(begun))
+	if cap(p.body) > keepBody {
+		*p = pending{} // many large events in turn would fill this process's memory
+	}
 	l.free = append(l.free, p)
-	return err
+	return nil
+}
+
+// broken tells the node that the guest cannot be used any more, and why. The
+// calls that ended before are answered with it.
+func (l *loop) broken(handle uint64, cause error) error {
+	l.done = wire.DoneBody{Status: wire.StatusBroken, Output: []byte(fmt.Sprintf("%.500s", cause))}
+	l.out = wire.AppendDone(l.out, handle, &l.done)
+	return errors.Join(cause, l.flush())
 }
 
 // interrupt runs inside a call, every few hundred microseconds of it.
@@ -354,7 +393,3 @@ func (l *loop) flush() error {
 	l.out = l.out[:0]
 	return nil
 }
-
-// tune sets the collector for a process whose heap is small and whose
-// garbage is little: it then hardly ever runs.
-func tune() { debug.SetGCPercent(400) }

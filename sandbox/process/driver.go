@@ -118,6 +118,7 @@ type Driver struct {
 	stopped   context.Context
 	running   sync.WaitGroup
 	counts    Counts
+	slots     sync.Pool // of *slot
 }
 
 // Counts are the driver's counters since its start.
@@ -145,7 +146,7 @@ type groupKey struct {
 func New(cfg Config) *Driver {
 	cfg.complete()
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, wake: make(chan struct{}, 1), stop: cancel, stopped: ctx}
+	d := &Driver{cfg: cfg, slots: sync.Pool{New: func() any { return &slot{done: make(chan struct{}, 1)} }}, wake: make(chan struct{}, 1), stop: cancel, stopped: ctx}
 	d.handles.seed()
 	d.artifacts = newArtifacts(cfg.Artifact, cfg.CacheBytes)
 	d.pool = newPool(d)
@@ -191,7 +192,8 @@ func (d *Driver) BlanksReady() int { return len(d.pool.ready) }
 // Run implements sandbox.Driver.
 func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 	c := job.Ticket.Call()
-	s := &slot{job: job, handle: d.handles.next(), done: make(chan struct{}, 1)}
+	s := d.slot(job)
+	defer d.slots.Put(s)
 	if d.busy.Add(1) == 1 {
 		select {
 		case d.wake <- struct{}{}:
@@ -201,7 +203,24 @@ func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 	defer d.busy.Add(-1)
 	d.group(c).dispatch(s)
 	<-s.done
-	return &s.outcome
+	outcome := s.outcome
+	return &outcome
+}
+
+// keepFrame is the largest frame whose buffer is kept for a later call.
+const keepFrame = 64 << 10
+
+// slot gives a call its slot. Once the caller is woken nobody else holds it,
+// so it serves the next call then.
+func (d *Driver) slot(job sandbox.Job) *slot {
+	s := d.slots.Get().(*slot)
+	s.job, s.handle, s.cold, s.batch, s.outcome = job, d.handles.next(), false, 0, call.Outcome{}
+	s.asked.Store(false)
+	if cap(s.frame) > keepFrame {
+		s.frame = nil
+	}
+	s.frame = d.appendRun(s.frame[:0], s)
+	return s
 }
 
 func (d *Driver) group(c *call.Call) *group {
@@ -223,6 +242,10 @@ type slot struct {
 	done    chan struct{}
 	outcome call.Outcome
 	sent    time.Time
+	// frame is the call as the worker gets it, and batch the write it went
+	// out with; zero while it waits for that.
+	frame []byte
+	batch uint64
 	// cold says that this call made the worker start.
 	cold bool
 	// asked says that the worker was asked to give the call back.
@@ -230,8 +253,22 @@ type slot struct {
 }
 
 // finish records the outcome of calls and wakes their callers once the
-// records are written. It is the only way a slot ends.
+// records are written.
 func (d *Driver) finish(slots []*slot) {
+	d.record(slots)
+	wake(slots)
+}
+
+// wake lets the callers have their recorded outcomes. It is the only way a
+// slot ends.
+func wake(slots []*slot) {
+	for _, s := range slots {
+		s.done <- struct{}{}
+	}
+}
+
+// record puts the outcomes of calls on the journal and has it written.
+func (d *Driver) record(slots []*slot) {
 	var last uint64
 	now := d.cfg.Now()
 	for _, s := range slots {
@@ -247,9 +284,6 @@ func (d *Driver) finish(slots []*slot) {
 			s.outcome.Err = fault.Wrap("process.Run", fault.Unavailable, err,
 				"the call ran, but its record could not be written to the node's journal")
 		}
-	}
-	for _, s := range slots {
-		s.done <- struct{}{}
 	}
 }
 

@@ -5,7 +5,6 @@ package process
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/function"
@@ -67,7 +66,7 @@ func (w *worker) outcome(s *slot, d *wire.DoneBody) error {
 	}
 	o := &s.outcome
 	o.WorkerID = w.id
-	elapsed := time.Since(s.sent)
+	elapsed := w.now.Sub(s.sent)
 	o.Usage = call.Usage{
 		Cold: s.cold, Duration: min(d.Duration, elapsed),
 		MaxMemory: min(d.MaxMemory, uint64(c.Target.Limits.MemoryMB)<<20), Fuel: d.Fuel,

@@ -35,6 +35,7 @@ type worker struct {
 	outSeq   uint64 // journal records that must be written before out is
 	flushing bool
 	dead     bool
+	batches  uint64  // how often out was written
 	queue    []*slot // open calls, oldest first: the worker runs them in order
 	head     time.Time
 
@@ -43,10 +44,13 @@ type worker struct {
 	lastUse atomic.Int64 // unix ns
 	begun   time.Time
 	loaded  time.Time
+	now     time.Time // of the batch of replies that the reader is at
 
-	trust trust
-	cpu   time.Duration // the process's processor time at the last reply
-	why   atomic.Pointer[string]
+	// The reader's own, used again for each batch.
+	ended, returned []*slot
+	trust           trust
+	cpu             time.Duration // the process's processor time at the last reply
+	why             atomic.Pointer[string]
 }
 
 func newWorker(g *group, b *blank, begun time.Time) *worker {
@@ -81,7 +85,6 @@ func (w *worker) load() error {
 // send queues calls and writes them out, unless another goroutine is at it
 // already. It reports false, and takes nothing, if the worker is dead.
 func (w *worker) send(slots ...*slot) bool {
-	d := w.group.driver
 	now := time.Now()
 	w.mu.Lock()
 	if w.dead {
@@ -92,15 +95,14 @@ func (w *worker) send(slots ...*slot) bool {
 		w.head = now
 	}
 	for _, s := range slots {
-		s.sent = now
+		s.sent, s.batch = now, 0
 		w.queue = append(w.queue, s)
-		w.out = d.appendRun(w.out, s)
+		w.out = append(w.out, s.frame...)
 		w.outSeq = max(w.outSeq, s.job.Decision)
 	}
 	w.open.Add(int32(len(slots)))
 	w.lastUse.Store(now.UnixNano())
-	leader := !w.flushing
-	w.flushing = true
+	leader := w.lead()
 	w.mu.Unlock()
 	if leader {
 		// Others that are about to send can add theirs to the same write.
@@ -108,6 +110,34 @@ func (w *worker) send(slots ...*slot) bool {
 		w.flush()
 	}
 	return true
+}
+
+// maxBatches is how many writes the worker may have unanswered before
+// further calls wait here: it has the next batch at hand while it works on
+// one, and what comes meanwhile becomes one write instead of many.
+const maxBatches = 2
+
+// lead makes the caller the flusher if there is none and it is time to
+// write. The worker is locked.
+func (w *worker) lead() bool {
+	if w.flushing || w.dead || len(w.out) == 0 {
+		return false
+	}
+	if oldest := w.queue[0].batch; oldest != 0 && w.batches-oldest+1 >= maxBatches {
+		return false
+	}
+	w.flushing = true
+	return true
+}
+
+// pump writes what waited for the worker to answer.
+func (w *worker) pump() {
+	w.mu.Lock()
+	leader := len(w.queue) > 0 && w.lead()
+	w.mu.Unlock()
+	if leader {
+		w.flush()
+	}
 }
 
 // flush writes out what is queued, the journal first. One goroutine at a
@@ -122,6 +152,10 @@ func (w *worker) flush() {
 		}
 		frames, seq := w.out, w.outSeq
 		w.out = w.spare[:0]
+		w.batches++
+		for i := len(w.queue) - 1; i >= 0 && w.queue[i].batch == 0; i-- {
+			w.queue[i].batch = w.batches
+		}
 		w.mu.Unlock()
 		if err := w.group.driver.cfg.Journal.Write(seq); err != nil {
 			w.kill("the journal could not be written: " + err.Error())
@@ -199,7 +233,8 @@ func (w *worker) readReplies() error {
 // batch handles all whole frames in b, up to the first one that breaks the
 // protocol: what was answered before it counts.
 func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
-	var ended, returned []*slot
+	ended, returned := w.ended[:0], w.returned[:0]
+	w.now = time.Now()
 	for err == nil {
 		var h wire.Header
 		var body []byte
@@ -218,11 +253,18 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 	}
 	if len(ended) > 0 {
 		w.settle(ended)
-		w.group.driver.finish(ended)
+		w.group.driver.record(ended)
+		w.pump()
+		wake(ended)
+		clear(ended)
+	} else if len(returned) > 0 {
+		w.pump()
 	}
 	if len(returned) > 0 {
 		w.group.redispatch(returned)
+		clear(returned)
 	}
+	w.ended, w.returned = ended, returned
 	return b, need, err
 }
 
@@ -297,7 +339,7 @@ func (w *worker) unqueue(s *slot) {
 	if i == 0 {
 		w.queue[0] = nil
 		w.queue = w.queue[1:]
-		w.head = time.Now()
+		w.head = w.now
 	} else {
 		w.queue = slices.Delete(w.queue, i, i+1)
 	}
