@@ -37,8 +37,8 @@ type Plan struct {
 // Plans are the built-in plans by name.
 func Plans() map[string]Plan {
 	return map[string]Plan{
-		"default":   {Name: "default", Concurrency: 100, Rate: 200, Burst: 200, MaxWait: 20 * time.Millisecond, Queue: 10_000, EndTenants: 10_000},
-		"unlimited": {Name: "unlimited", Concurrency: 1 << 20, Rate: 0, MaxWait: time.Second, Queue: 1_000_000, EndTenants: 1 << 20},
+		"default":   {Name: "default", Concurrency: 100, Rate: 200, Burst: 200, MaxWait: 20 * time.Millisecond, Queue: 5_000, EndTenants: 10_000},
+		"unlimited": {Name: "unlimited", Concurrency: 1 << 20, Rate: 0, MaxWait: time.Second, Queue: 9_900, EndTenants: 1 << 20},
 	}
 }
 

@@ -31,8 +31,10 @@ const (
 	maxHeaderBytes = 32 << 10
 )
 
-// New makes the handler of the port.
-func New(cfg Config) http.Handler { return &handler{cfg} }
+// New makes the handler of the port. Requests that are meant for a proxy are
+// refused, and headers that only a trusted proxy could vouch for are deleted,
+// before anything reads them.
+func New(cfg Config) http.Handler { return credential.Guard(&handler{cfg}) }
 
 // Server gives an HTTP server with bounds on slow and large requests.
 func Server(h http.Handler) *http.Server {
@@ -57,7 +59,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, "ready\n")
 		return
 	}
-	credential.Ingress(r.Header)
 	if service(r) == "carrel" {
 		h.Admin.ServeHTTP(w, r)
 		return

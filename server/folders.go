@@ -107,9 +107,20 @@ func nodeName(data *os.Root) (string, error) {
 	return name, data.WriteFile(file, []byte(name+"\n"), 0o600)
 }
 
+// preferNode has the kernel let the node in soon when it wakes: its own work
+// is short, and whoever computes must not make others wait for it.
+func (n *Node) preferNode() {
+	if os.Getuid() == 0 {
+		if _, _, errno := syscall.AllThreadsSyscall(syscall.SYS_SETPRIORITY, syscall.PRIO_PROCESS, 0, nodePriority); errno != 0 {
+			n.log.Warn("the node could not raise its priority: functions that compute may delay it", "error", errno)
+		}
+	}
+}
+
 // dropPrivileges makes a node that was started as root an ordinary user, who
 // owns the data and nothing else. The spawner stays what it is.
 func (n *Node) dropPrivileges(context.Context) error {
+	n.preferNode()
 	if os.Getuid() != 0 || !n.cfg.DropRoot {
 		return nil
 	}
@@ -140,6 +151,9 @@ func (n *Node) dropPrivileges(context.Context) error {
 	n.log.Info("the node gave up root", "uid", id)
 	return nil
 }
+
+// nodePriority is the node's nice value, -10. Workers keep 0.
+const nodePriority = ^uintptr(9)
 
 // own makes a folder and all in it the node's, unless the folder is already.
 func own(r *os.Root, id int) error {

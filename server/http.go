@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,16 @@ func (n *Node) listen(context.Context) error {
 		return err
 	}
 	if n.cfg.TLSCert != "" {
-		cert, err := gateway.LoadCertificate(n.cfg.TLSCert, n.cfg.TLSKey, n.log)
+		// Absolute, because the node may leave its working folder later on.
+		certFile, err := filepath.Abs(n.cfg.TLSCert)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		keyFile, err := filepath.Abs(n.cfg.TLSKey)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		cert, err := gateway.LoadCertificate(certFile, keyFile, n.log)
 		if err != nil {
 			l.Close()
 			return err

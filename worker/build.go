@@ -44,6 +44,11 @@ func Compile() error {
 	if err != nil {
 		return err
 	}
+	// The module's own initialisation runs here, so this process too gives up
+	// what only its start needed.
+	if err := jail.LockDown(jail.Compile()); err != nil {
+		return err
+	}
 	return writeAll(wire.AppendBuilt(nil, build(source)))
 }
 

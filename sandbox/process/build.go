@@ -63,7 +63,7 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Built, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	proc, err := b.driver.cfg.Spawner.Spawn(ctx, spawner.Compile, spawner.Limits{MemoryBytes: buildMemory, PIDs: 64})
+	proc, err := b.driver.cfg.Spawner.Spawn(ctx, spawner.Compile, spawner.Limits{MemoryBytes: buildMemory, PIDs: 64, CPUWeight: heavyWeight})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err, "no process could be made to build the module in")
 	}

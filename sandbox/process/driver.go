@@ -108,8 +108,7 @@ type Driver struct {
 	pool      *pool
 	artifacts *artifacts
 	groups    sync.Map // groupKey -> *group
-	busy      atomic.Int64
-	wake      chan struct{} // the watchdog's, when the first call comes
+	watched   watched
 	workers   atomic.Int64
 	nextID    atomic.Uint64
 	restore   atomic.Pointer[string]
@@ -146,7 +145,7 @@ type groupKey struct {
 func New(cfg Config) *Driver {
 	cfg.complete()
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, slots: sync.Pool{New: func() any { return &slot{done: make(chan struct{}, 1)} }}, wake: make(chan struct{}, 1), stop: cancel, stopped: ctx}
+	d := &Driver{cfg: cfg, slots: sync.Pool{New: func() any { return &slot{done: make(chan struct{}, 1)} }}, watched: watched{wake: make(chan struct{}, 1)}, stop: cancel, stopped: ctx}
 	d.handles.seed()
 	d.artifacts = newArtifacts(cfg.Artifact, cfg.CacheBytes)
 	d.pool = newPool(d)
@@ -194,13 +193,6 @@ func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 	c := job.Ticket.Call()
 	s := d.slot(job)
 	defer d.slots.Put(s)
-	if d.busy.Add(1) == 1 {
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
-	}
-	defer d.busy.Add(-1)
 	d.group(c).dispatch(s)
 	<-s.done
 	outcome := s.outcome
@@ -228,6 +220,10 @@ func (d *Driver) group(c *call.Call) *group {
 		owner: c.Owner, account: c.Target.AccountUID, function: c.Target.FunctionUID, version: c.Target.Version,
 		artifact: c.Target.Artifact, memoryMB: c.Target.Limits.MemoryMB,
 	}
+	return d.groupOf(key)
+}
+
+func (d *Driver) groupOf(key groupKey) *group {
 	if g, found := d.groups.Load(key); found {
 		return g.(*group)
 	}

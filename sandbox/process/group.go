@@ -20,6 +20,7 @@ type group struct {
 	workers  []*worker
 	waiting  []*slot // until the worker that is being started takes them
 	starting int
+	gone     bool // nobody finds this group any more; there may be a new one
 }
 
 // startTimeout bounds how long a call waits for a worker to be made.
@@ -32,6 +33,11 @@ const deepQueue = 48
 // dispatch hands a call to one of the group's workers, starting one if need be.
 func (g *group) dispatch(s *slot) {
 	g.mu.Lock()
+	if g.gone {
+		g.mu.Unlock()
+		g.driver.groupOf(g.key).dispatch(s)
+		return
+	}
 	w, start := g.pick()
 	if w == nil {
 		g.waiting = append(g.waiting, s)
@@ -140,6 +146,17 @@ func (g *group) drop(w *worker) {
 	defer g.mu.Unlock()
 	if i := slices.Index(g.workers, w); i >= 0 {
 		g.workers = slices.Delete(g.workers, i, i+1)
+	}
+}
+
+// forget takes the group out of the driver if it has nothing to do, so that
+// functions that are not called any more leave nothing behind.
+func (g *group) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.gone && len(g.workers) == 0 && len(g.waiting) == 0 && g.starting == 0 {
+		g.gone = true
+		g.driver.groups.Delete(g.key)
 	}
 }
 

@@ -3,10 +3,36 @@
 package process
 
 import (
+	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel/worker/wire"
 )
+
+// watched are the workers that have had calls since the watchdog last looked.
+// It looks at these only, so that idle workers cost it nothing.
+type watched struct {
+	mu   sync.Mutex
+	add  []*worker
+	wake chan struct{}
+}
+
+// watch asks the watchdog to look after a worker until it has no calls.
+func (w *worker) watch() {
+	if w.seen.Load() || !w.seen.CompareAndSwap(false, true) {
+		return
+	}
+	list := &w.group.driver.watched
+	list.mu.Lock()
+	list.add = append(list.add, w)
+	list.mu.Unlock()
+	select {
+	case list.wake <- struct{}{}:
+	default:
+	}
+}
 
 // watch looks at busy workers every few milliseconds while any call is open,
 // and sleeps otherwise.
@@ -14,11 +40,12 @@ func (d *Driver) watch() {
 	defer d.running.Done()
 	tick := time.NewTicker(d.cfg.Stall)
 	defer tick.Stop()
+	var busy []*worker
 	for {
-		if d.busy.Load() == 0 {
+		if len(busy) == 0 {
 			tick.Stop()
 			select {
-			case <-d.wake:
+			case <-d.watched.wake:
 			case <-d.stopped.Done():
 				return
 			}
@@ -29,13 +56,69 @@ func (d *Driver) watch() {
 		case <-d.stopped.Done():
 			return
 		}
+		d.watched.mu.Lock()
+		busy = append(busy, d.watched.add...)
+		clear(d.watched.add)
+		d.watched.add = d.watched.add[:0]
+		d.watched.mu.Unlock()
 		now := time.Now()
-		d.eachWorker(func(g *group, w *worker) {
+		busy = slices.DeleteFunc(busy, func(w *worker) bool {
 			if w.open.Load() > 0 {
-				w.inspect(now, g.driver)
+				w.inspect(now, d)
+				w.weigh(now)
+				return false
 			}
+			w.seen.Store(false)
+			// A call may have come between the two lines above.
+			return w.open.Load() == 0 || !w.seen.CompareAndSwap(false, true)
 		})
 	}
+}
+
+// heavyWindow is over what time a worker's use of the processor is looked at.
+const heavyWindow = 20 * time.Millisecond
+
+// heavyWeight is the share of a contended processor that a worker has which
+// computes most of the time; those that are mostly idle have 100. An idle
+// processor it has whole all the same.
+const heavyWeight = 10
+
+// weigh finds out whether a worker computes most of the time, and has the
+// kernel favour those that do not.
+func (w *worker) weigh(now time.Time) {
+	window := now.Sub(w.weighed)
+	if window < heavyWindow {
+		return
+	}
+	cpu, err := w.proc.CPUTime()
+	if err != nil {
+		return
+	}
+	used := cpu - w.weighedCPU
+	w.weighed, w.weighedCPU = now, cpu
+	if window < 10*heavyWindow {
+		w.burden(used > window*2/5)
+	}
+}
+
+// burden sets the worker's weight. Only the watchdog calls it.
+func (w *worker) burden(heavy bool) {
+	if w.heavy == heavy || w.changing.Load() {
+		return
+	}
+	w.heavy = heavy
+	limits := limitsFor(max(w.group.key.memoryMB, blankMemoryMB))
+	if heavy {
+		limits.CPUWeight = heavyWeight
+	}
+	w.changing.Store(true)
+	go func() {
+		defer w.changing.Store(false)
+		ctx, cancel := context.WithTimeout(w.group.driver.stopped, startTimeout)
+		defer cancel()
+		// Without cgroups there is no weight; the worker may also be gone.
+		_ = w.proc.SetLimits(ctx, limits)
+	}()
 }
 
 // inspect deals with a worker whose oldest call takes long: the calls behind
@@ -85,6 +168,10 @@ func (d *Driver) reap() {
 			return
 		case <-tick.C:
 		}
+		d.groups.Range(func(_, v any) bool {
+			v.(*group).forget()
+			return true
+		})
 		limit := time.Now().Add(-d.cfg.Idle).UnixNano()
 		d.eachWorker(func(_ *group, w *worker) {
 			if w.open.Load() == 0 && w.lastUse.Load() < limit {

@@ -41,10 +41,18 @@ type worker struct {
 
 	open    atomic.Int32
 	stalled atomic.Bool
-	lastUse atomic.Int64 // unix ns
-	begun   time.Time
-	loaded  time.Time
-	now     time.Time // of the batch of replies that the reader is at
+	// seen says that the watchdog knows of the worker; the rest is its own:
+	// when it last looked at the processor time, whether it found the worker
+	// to be heavy, and that the kernel is being told.
+	seen       atomic.Bool
+	changing   atomic.Bool
+	heavy      bool
+	weighed    time.Time
+	weighedCPU time.Duration
+	lastUse    atomic.Int64 // unix ns
+	begun      time.Time
+	loaded     time.Time
+	now        time.Time // of the batch of replies that the reader is at
 
 	// The reader's own, used again for each batch.
 	ended, returned []*slot
@@ -104,6 +112,7 @@ func (w *worker) send(slots ...*slot) bool {
 	w.lastUse.Store(now.UnixNano())
 	leader := w.lead()
 	w.mu.Unlock()
+	w.watch()
 	if leader {
 		// Others that are about to send can add theirs to the same write.
 		runtime.Gosched()
