@@ -212,7 +212,11 @@ func contentLength(head []byte) (int, error) {
 			continue
 		}
 		value, _, _ := bytes.Cut(head[i+1+len(name):], []byte("\r"))
-		return strconv.Atoi(string(bytes.TrimSpace(value)))
+		n, err := strconv.Atoi(string(bytes.TrimSpace(value)))
+		if err == nil && n < 0 {
+			err = fmt.Errorf("a reply of %d bytes", n)
+		}
+		return n, err
 	}
 	return 0, fmt.Errorf("a reply without a length: %.300q", head)
 }
