@@ -1,12 +1,10 @@
 package wasm_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/carrel-dev/carrel/wasm"
 	"github.com/carrel-dev/carrel/wasm/wasmtest"
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
 
@@ -83,14 +81,7 @@ func BenchmarkFuel(b *testing.B) {
 			wasm.Options
 		}{{"without", wasm.Options{WithoutFuel: true}}, {"with", wasm.Options{}}} {
 			b.Run(p.name+"/"+o.name, func(b *testing.B) {
-				f := benchmarkGuest(b, programs(), o.Options).ExportedFunction(p.name)
-				stack := make([]uint64, 1)
-				for b.Loop() {
-					stack[0] = p.arg
-					if err := f.CallWithStack(context.Background(), stack); err != nil {
-						b.Fatal(err)
-					}
-				}
+				benchmarkFuel(b, benchmarkGuest(b, programs(), o.Options), p.name, p.arg)
 			})
 		}
 	}
@@ -98,7 +89,6 @@ func BenchmarkFuel(b *testing.B) {
 
 func benchmarkGuest(b *testing.B, m *wasm.Module, o wasm.Options) api.Module {
 	b.Helper()
-	ctx := context.Background()
 	if err := m.Validate(); err != nil {
 		b.Fatal(err)
 	}
@@ -106,20 +96,7 @@ func benchmarkGuest(b *testing.B, m *wasm.Module, o wasm.Options) api.Module {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := wazero.NewRuntime(ctx)
-	b.Cleanup(func() { r.Close(ctx) })
-	_, err = r.NewHostModuleBuilder(wasm.ReservedModule).NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) {
-			m.ExportedGlobal(wasm.FuelExport).(api.MutableGlobal).Set(1 << 40)
-		}), nil, nil).Export(wasm.YieldImport).Instantiate(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	guest, err := r.InstantiateWithConfig(ctx, i.Module.Encode(), wazero.NewModuleConfig())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return guest
+	return benchmarkInstance(b, i.Module.Encode())
 }
 
 // BenchmarkToolKit takes a Go reactor through each step.

@@ -17,8 +17,9 @@
 // # Fuel
 //
 // The exported mutable i64 global carrel.fuel is lowered at every function
-// entry and at every loop head, and carrel.yield is called when it has become
-// negative. What is charged is fixed by the module alone, so that equal runs
+// entry, at every loop head and where a br_table leads, and carrel.yield is
+// called at loop heads and function entries when it has become negative. What
+// is charged is fixed by the module alone, so that equal runs
 // cost the same on every machine:
 //
 //   - Every instruction counts 1, except block, loop, else and end, which
@@ -29,6 +30,13 @@
 //     1 more than its count, for the call.
 //   - A function entry pays for the function's own region; a loop head pays
 //     for the loop's, at the first entry and at every turn.
+//   - What follows the end of a block that a br_table can leave is a segment:
+//     it is taken out of its region, and pays for itself when it is entered.
+//     Compilers that turn a whole function into one loop over a br_table, as
+//     Go's does, would pay for all of it at every turn otherwise. A loop that
+//     has nothing of its own but such a dispatch pays nothing at its head.
+//   - An entry that leads straight into a loop leaves looking at the fuel to
+//     the loop.
 //   - memory.fill, memory.copy and memory.init pay 1 for each 64 bytes (a
 //     cache line) of their length operand, table.fill, table.copy,
 //     table.init and table.grow 1 for each 8 elements, memory.grow 1,024

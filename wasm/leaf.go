@@ -44,9 +44,9 @@ const (
 
 // splitLeaf looks at a loop that has just ended, and notes the edits that
 // split it if it is a leaf.
-func (r *rewriter) splitLeaf(b block, region int32, code []byte) error {
-	head := &r.edits[b.edit]
-	untouched := len(r.edits) == b.edit+1 && len(r.costs) == int(region)+1 && r.called < b.start
+func (r *rewriter) splitLeaf(b block, code []byte) error {
+	head, inside := r.edits[b.edit], r.edits[b.edit+1:]
+	untouched := r.called < b.start && !slices.ContainsFunc(inside, func(e edit) bool { return e.kind != editSegment })
 	if !untouched || !r.Fuel || len(r.leaves) >= maxLeaves || !plainLoop(code[b.start+1]) {
 		return nil
 	}
@@ -56,11 +56,12 @@ func (r *rewriter) splitLeaf(b block, region int32, code []byte) error {
 		return err
 	}
 	if !ok {
-		r.edits = r.edits[:b.edit+1]
+		r.edits = r.edits[:b.edit+1+len(inside)]
 		return nil
 	}
+	slices.SortFunc(r.edits[b.edit+1:], func(a, b edit) int { return a.pos - b.pos })
 	n := int32(len(r.leaves))
-	r.leaves = append(r.leaves, leaf{region: region, sets: sets})
+	r.leaves = append(r.leaves, leaf{region: head.arg, sets: sets})
 	r.edits[b.edit] = edit{pos: b.start, kind: editLeaf, cut: uint8(begin - b.start), arg: n}
 	r.edits = append(r.edits, edit{pos: end, kind: editLeafEnd, arg: n})
 	return nil
@@ -140,13 +141,9 @@ func (r *rewriter) emitLeaf(l *leaf, blockType []byte) {
 	}
 	r.out = append(r.out, opBlock, blockEmpty&0x7f, opLoop)
 	r.out = append(r.out, blockType...)
-	r.index(opGlobalGet, r.fuel)
-	r.out = appendS64(append(r.out, opI64Const), r.costOf(l))
-	r.emitCompare()
+	r.emitLook(r.costs[l.region])
 	r.index(opBrIf, 1)
 }
-
-func (r *rewriter) costOf(l *leaf) int64 { return max(r.costs[l.region], 1) }
 
 // emitLeafEnd closes the blocks around a leaf loop.
 func (r *rewriter) emitLeafEnd(l *leaf) {
@@ -156,10 +153,9 @@ func (r *rewriter) emitLeafEnd(l *leaf) {
 		r.emitCopy(v)
 	}
 	r.index(opCall, r.imported)
-	r.index(opGlobalGet, r.fuel)
-	r.out = appendS64(append(r.out, opI64Const), r.costOf(l))
-	r.out = append(r.out, opI64Add)
-	r.index(opGlobalSet, r.fuel)
+	if cost := r.costs[l.region]; cost > 0 {
+		r.emitSegment(-cost)
+	}
 	r.index(opBr, 0)
 	r.out = append(r.out, opEnd, opEnd)
 }

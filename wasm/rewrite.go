@@ -18,7 +18,8 @@ type edit struct {
 type editKind uint8
 
 const (
-	editRegion  editKind = iota // charge the cost of region arg
+	editRegion  editKind = iota // charge the cost of region arg and look whether any fuel is left
+	editSegment                 // charge the cost of region arg
 	editIndex                   // the function index arg
 	editBulk                    // charge the operand shifted right by arg
 	editPages                   // charge the operand of memory.grow
@@ -30,8 +31,13 @@ const (
 
 // block is an open block.
 type block struct {
-	// region is the region around the block.
+	// region is what pays for the instructions before the block.
 	region int32
+	// split tells that a br_table can end the block: what follows it is a
+	// segment of its own.
+	split bool
+	// dispatch tells that a br_table is all that the loop has of its own.
+	dispatch bool
 	// start is where a loop begins, and edit which edit charges its region;
 	// edit is 0 for other blocks.
 	start, edit int
@@ -43,12 +49,14 @@ type rewriter struct {
 	body  body
 	in    instr
 	edits []edit
-	// costs are those of the regions of the function.
+	// costs are those of the regions of the function, and of their segments.
 	costs  []int64
 	open   []block
 	leaves []leaf
 	// called is where the last call in the function begins.
 	called int
+	// straight tells that every way from the function's entry leads here.
+	straight bool
 	// bulk tells whether the function needs a local for a length.
 	bulk bool
 	out  []byte
@@ -109,6 +117,7 @@ func (r *rewriter) find(code []byte) error {
 	r.costs = append(r.costs[:0], 1)
 	r.open = append(r.open[:0], block{})
 	r.leaves, r.called, r.bulk = r.leaves[:0], -1, false
+	r.straight = true
 	region := int32(0)
 	for len(r.open) > 0 {
 		start := r.body.pos
@@ -117,39 +126,105 @@ func (r *rewriter) find(code []byte) error {
 		}
 		switch r.in.op {
 		case opElse:
+			region = r.open[len(r.open)-1].region
 		case opEnd:
-			b := r.open[len(r.open)-1]
-			r.open = r.open[:len(r.open)-1]
-			if b.edit > 0 {
-				if err := r.splitLeaf(b, region, code); err != nil {
-					return err
-				}
+			var err error
+			if region, err = r.close(code); err != nil {
+				return err
 			}
-			region = b.region
 		case opIf:
 			r.costs[region]++
+			r.straight = false
 			r.open = append(r.open, block{region: region})
 		case opBlock:
 			r.open = append(r.open, block{region: region})
 		case opLoop:
+			if r.straight && len(r.edits) == 1 {
+				r.edits[0].kind = editSegment // the loop looks in its stead
+			}
+			r.straight = false
 			r.open = append(r.open, block{region: region, start: start, edit: len(r.edits)})
 			region = int32(len(r.costs))
 			r.costs = append(r.costs, 0)
 			r.edits = append(r.edits, edit{pos: r.body.pos, kind: editRegion, arg: region})
 		default:
 			r.costs[region]++
-			r.note(start)
+			r.note(start, region)
 		}
 	}
 	return nil
 }
 
+// close ends a block and gives what pays for the instructions after it.
+func (r *rewriter) close(code []byte) (region int32, err error) {
+	b := r.open[len(r.open)-1]
+	r.open = r.open[:len(r.open)-1]
+	switch {
+	case len(r.open) == 0:
+		return 0, nil
+	case b.edit > 0:
+		cost := &r.costs[r.edits[b.edit].arg]
+		if *cost = max(*cost, 1); b.dispatch && *cost <= dispatchCost {
+			*cost = 0
+		}
+		return b.region, r.splitLeaf(b, code)
+	case !b.split:
+		return b.region, nil
+	}
+	r.split()
+	region = int32(len(r.costs))
+	r.costs = append(r.costs, 0)
+	r.edits = append(r.edits, edit{pos: r.body.pos, kind: editSegment, arg: region})
+	return region, nil
+}
+
+// split notes that the innermost open block can be left by br_table. Those
+// around it learn it when it ends.
+func (r *rewriter) split() { r.open[len(r.open)-1].split = true }
+
+// dispatchCost is what a loop has of its own if it is a dispatch: a number to
+// push, and a br_table.
+const dispatchCost = 2
+
+// dispatch notes whether the br_table just met is the dispatch of a loop, and
+// leads to no turn that is in no segment.
+func (r *rewriter) dispatch(region int32) {
+	if r.costs[region] > dispatchCost {
+		return
+	}
+	depth := uint32(0)
+	for ; r.top(depth).edit == 0; depth++ {
+		if int(depth) == len(r.open)-1 {
+			return
+		}
+	}
+	loop := r.top(depth)
+	if r.edits[loop.edit].arg != region {
+		return
+	}
+	c := body{b: r.in.labels.b}
+	for range r.in.labels.n {
+		if l, err := c.u32(); err != nil || l == depth {
+			return
+		}
+	}
+	loop.dispatch = true
+}
+
+func (r *rewriter) top(depth uint32) *block { return &r.open[len(r.open)-1-int(depth)] }
+
 // note notes the edits for an instruction that opens or closes no block.
-func (r *rewriter) note(start int) {
+func (r *rewriter) note(start int, region int32) {
 	add := func(kind editKind, arg int32) {
 		r.edits = append(r.edits, edit{pos: start, kind: kind, arg: arg})
 	}
 	switch r.in.op {
+	case opBr, opBrIf, opReturn:
+		r.straight = false
+	case opBrTable:
+		r.straight = false
+		r.split()
+		r.dispatch(region)
 	case opCallIndirect:
 		r.called = start
 	case opCall, opRefFunc:
@@ -192,7 +267,11 @@ func (r *rewriter) emit(code []byte) {
 		switch e.kind {
 		case editRegion:
 			if r.Fuel {
-				r.emitRegion(max(r.costs[e.arg], 1))
+				r.emitRegion(r.costs[e.arg])
+			}
+		case editSegment:
+			if cost := r.costs[e.arg]; r.Fuel && cost > 0 {
+				r.emitSegment(cost)
 			}
 		case editIndex:
 			r.out = appendU32(r.out, uint32(e.arg))
@@ -238,30 +317,51 @@ const (
 
 func (r *rewriter) index(op byte, index uint32) { r.out = appendU32(append(r.out, op), index) }
 
-// emitRegion charges a constant.
+// emitRegion charges a constant and yields if less than nothing is left.
 func (r *rewriter) emitRegion(cost int64) {
-	r.index(opGlobalGet, r.fuel)
-	r.out = appendS64(append(r.out, opI64Const), cost)
-	r.emitSubtract()
+	r.emitLook(cost)
+	r.emitYield()
 }
 
-// emitSubtract takes the charge from the fuel, both on the stack, and yields
-// if that leaves less than nothing. The local saves reading the global again.
+// emitSegment charges a constant and leaves looking to the next region.
+func (r *rewriter) emitSegment(cost int64) {
+	r.index(opGlobalGet, r.fuel)
+	r.out = append(appendS64(append(r.out, opI64Const), cost), opI64Sub)
+	r.index(opGlobalSet, r.fuel)
+}
+
+// emitLook charges a constant and pushes whether less than nothing is left.
+func (r *rewriter) emitLook(cost int64) {
+	r.index(opGlobalGet, r.fuel)
+	if cost > 0 {
+		r.out = appendS64(append(r.out, opI64Const), cost)
+		r.emitSubtract()
+	}
+	r.out = append(r.out, opI64Const, 0, opI64LtS)
+}
+
+// emitSubtract takes the charge from the fuel, both on the stack, and leaves
+// the rest there. The local saves reading the global again.
 func (r *rewriter) emitSubtract() {
-	r.emitCompare()
+	r.out = append(r.out, opI64Sub)
+	r.index(opLocalTee, r.spare)
+	r.index(opGlobalSet, r.fuel)
+	r.index(opLocalGet, r.spare)
+}
+
+// emitYield calls yield if the number on the stack is not 0.
+func (r *rewriter) emitYield() {
 	r.out = append(r.out, opIf, blockEmpty&0x7f)
 	r.index(opCall, r.imported)
 	r.out = append(r.out, opEnd)
 }
 
-// emitCompare takes the charge from the fuel and pushes whether less than
-// nothing is left.
-func (r *rewriter) emitCompare() {
-	r.out = append(r.out, opI64Sub)
-	r.index(opLocalTee, r.spare)
-	r.index(opGlobalSet, r.fuel)
-	r.index(opLocalGet, r.spare)
+// emitOperand takes a charge that depends on an operand, and yields if less
+// than nothing is left.
+func (r *rewriter) emitOperand() {
+	r.emitSubtract()
 	r.out = append(r.out, opI64Const, 0, opI64LtS)
+	r.emitYield()
 }
 
 // emitBulk charges the length on the stack, shifted right, and leaves it there.
@@ -270,7 +370,7 @@ func (r *rewriter) emitBulk(shift int32) {
 	r.index(opGlobalGet, r.fuel)
 	r.index(opLocalGet, r.count)
 	r.out = append(r.out, opI64ExtendU, opI64Const, byte(shift), opI64ShrU)
-	r.emitSubtract()
+	r.emitOperand()
 }
 
 // emitPages charges the pages on the stack, at most maxPages, and leaves them there.
@@ -283,5 +383,5 @@ func (r *rewriter) emitPages() {
 	r.index(opLocalGet, r.count)
 	r.out = appendS64(append(r.out, opI32Const), maxPages)
 	r.out = append(r.out, opI32LtU, opSelect, opI64ExtendU, opI64Const, shift, opI64Shl)
-	r.emitSubtract()
+	r.emitOperand()
 }

@@ -45,8 +45,14 @@ func handle() int32 {
 // reactor compiles a Go reactor, the largest kind of module that is usual.
 func reactor(t testing.TB) []byte {
 	t.Helper()
+	return compileGo(t, reactorSource)
+}
+
+// compileGo makes a reactor of a program.
+func compileGo(t testing.TB, source string) []byte {
+	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"go.mod": "module reactor\n\ngo 1.26\n", "main.go": reactorSource} {
+	for name, text := range map[string]string{"go.mod": "module reactor\n\ngo 1.26\n", "main.go": source} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

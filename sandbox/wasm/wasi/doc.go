@@ -41,8 +41,8 @@ const ModuleName = "wasi_snapshot_preview1"
 
 // FuelPerNanosecond is how many units of fuel move a guest's clock by 1 ns.
 // Measured: loops of compiled C take 2 to 6 units a nanosecond, programs
-// compiled by Go 15 to 100.
-const FuelPerNanosecond = 10
+// compiled by Go about 2.
+const FuelPerNanosecond = 3
 
 // Errno is the result of a WASI function; zero is success.
 type Errno uint32
