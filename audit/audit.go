@@ -6,6 +6,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
@@ -40,8 +41,9 @@ type Journal interface {
 
 // Log writes audit records.
 type Log struct {
-	journal Journal
-	now     func() time.Time
+	journal  Journal
+	now      func() time.Time
+	refusals sync.Map // tenant.AccountID of the principal -> *refusals
 }
 
 // New makes a Log on a journal.
@@ -119,9 +121,15 @@ type Entry struct {
 	Kind      string           `json:"kind,omitempty"`
 	Code      string           `json:"code,omitempty"`
 	Message   string           `json:"message,omitempty"`
+	// Count is how many refusals the entry stands for; 0 for one.
+	Count int64 `json:"count,omitempty"`
 }
 
 func (l *Log) entry(r iam.Request, requestID, outcome string, err error) []byte {
+	return encode(l.newEntry(r, requestID, outcome, err))
+}
+
+func (l *Log) newEntry(r iam.Request, requestID, outcome string, err error) Entry {
 	e := Entry{
 		Schema: schema, RequestID: requestID, At: l.now().UTC(),
 		Principal: r.Principal.ARN, AccessKey: r.Principal.AccessKeyID,
@@ -132,17 +140,15 @@ func (l *Log) entry(r iam.Request, requestID, outcome string, err error) []byte 
 		f := fault.From("audit", err)
 		e.Kind, e.Code, e.Message = f.Kind.String(), f.Code, f.Text()
 	}
+	return e
+}
+
+func encode(e Entry) []byte {
 	b, err := json.Marshal(e)
 	if err != nil {
 		panic("audit: an entry of strings cannot be encoded: " + err.Error())
 	}
 	return b
-}
-
-// Refuse records a refused request. It is written out at once but does not
-// hold the refusal up if that fails: the journal itself makes the node unready.
-func (l *Log) Refuse(_ context.Context, r iam.Request, requestID string, cause error) {
-	l.journal.Append(KindRefusal, l.entry(r, requestID, "refused", cause))
 }
 
 // Decide records that a control act is about to be done and returns once

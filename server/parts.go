@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/admit"
-	"github.com/carrel-dev/carrel/audit"
 	"github.com/carrel-dev/carrel/bus"
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
@@ -103,7 +102,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	n.control, err = control.Open(ctx, control.Config{
 		Region: n.cfg.Region, EndpointURL: n.Endpoint, Blobs: n.blobs, Keys: n.keys, Log: n.log,
 		Stores:  control.Stores{Tenants: stores[0], Identities: stores[1], Functions: stores[2]},
-		Builder: builder{process.NewBuilder(n.driver)}, Journal: audit.New(n.journal, time.Now),
+		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit,
 	})
 	if err != nil {
 		return err

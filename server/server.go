@@ -44,6 +44,7 @@ type Node struct {
 	bus      *bus.Bus
 	blobs    blobs
 	control  *control.Service
+	audit    *audit.Log
 	ledger   *meter.Ledger
 	logs     *logs.Store
 	driver   *process.Driver
@@ -203,6 +204,8 @@ func (n *Node) openJournal(context.Context) error {
 		return err
 	}
 	n.after(n.journal.Close)
+	n.audit = audit.New(n.journal, time.Now)
+	n.after(func() error { n.audit.Flush(); return nil })
 	n.ledger = meter.NewLedger(n.journal)
 	n.logs, err = logs.Open(logs.Config{Folder: n.folders.logs, Keys: n.keys, Log: n.log})
 	if err == nil {
@@ -231,7 +234,7 @@ func (n *Node) recoverUsage(context.Context) error {
 	}
 	n.pipeline = &invoke.Pipeline{
 		Authority: n.control.Authority(), Admission: n.admit, Sandbox: n.driver,
-		Audit: audit.New(n.journal, time.Now), Ledger: n.ledger, Logs: n.logs, Counter: n.metrics, Now: time.Now,
+		Audit: n.audit, Ledger: n.ledger, Logs: n.logs, Counter: n.metrics, Now: time.Now,
 	}
 	if found.Lost > 0 {
 		n.log.Warn("calls were running when the node stopped; each was recorded as failed", "calls", found.Lost)
