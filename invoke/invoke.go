@@ -65,6 +65,11 @@ func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
 	defer ticket.Release()
 
 	decision := p.Audit.Allowed(ticket.Grant())
+	if decision == 0 {
+		// Other calls' decisions may be on the journal, so whoever waits for
+		// the latest of many would not notice that this one is missing.
+		return p.unrecorded(c)
+	}
 	return p.Sandbox.Run(ctx, sandbox.Job{Ticket: ticket, Decision: decision, Recorder: p})
 }
 
@@ -94,6 +99,15 @@ func (p *Pipeline) Record(t admit.Ticket, o *call.Outcome) uint64 {
 		o.Log = nil
 	}
 	return seq
+}
+
+// unrecorded is the outcome of a call that was not run, because the journal
+// did not take the decision to run it.
+func (p *Pipeline) unrecorded(c *call.Call) *call.Outcome {
+	o := &call.Outcome{Result: call.PlatformError, Ended: p.Now(), Err: fault.New("invoke.Invoke", fault.Unavailable,
+		"the node's journal takes no records at present, so the call was not run").WithRemedy("Try again later.")}
+	p.Counter.Count(c, o)
+	return o
 }
 
 func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Outcome {

@@ -68,13 +68,16 @@ func (l *Ledger) Record(c *call.Call, o *call.Outcome) uint64 {
 	return l.Append(&r)
 }
 
-// Append appends a record and adds it to the totals.
+// Append appends a record and adds it to the totals, unless the journal does
+// not take it: then it gives 0, and the totals stay what the records say.
 func (l *Ledger) Append(r *Record) uint64 {
 	buf := l.buffers.Get().(*[]byte)
 	*buf = r.Append((*buf)[:0])
 	seq := l.journal.Append(KindUsage, *buf)
 	l.buffers.Put(buf)
-	l.Add(r)
+	if seq != 0 {
+		l.Add(r)
+	}
 	return seq
 }
 

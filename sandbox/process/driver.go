@@ -269,18 +269,29 @@ func (d *Driver) record(slots []*slot) {
 	now := d.cfg.Now()
 	for _, s := range slots {
 		s.outcome.Ended = now
-		if seq := s.job.Recorder.Record(s.job.Ticket, &s.outcome); seq > last {
-			last = seq
+		seq := s.job.Recorder.Record(s.job.Ticket, &s.outcome)
+		if seq == 0 {
+			// The journal took the others' records, perhaps, but not this one.
+			s.unrecorded(d.cfg.Journal.Write(0))
 		}
+		last = max(last, seq)
+	}
+	if last == 0 {
+		return
 	}
 	if err := d.cfg.Journal.Write(last); err != nil {
 		for _, s := range slots {
-			s.outcome.Result = call.PlatformError
-			s.outcome.Payload = nil
-			s.outcome.Err = fault.Wrap("process.Run", fault.Unavailable, err,
-				"the call ran, but its record could not be written to the node's journal")
+			s.unrecorded(err)
 		}
 	}
+}
+
+// unrecorded makes the outcome of a call that ran a failure: what is not on
+// the journal must not be answered as done.
+func (s *slot) unrecorded(cause error) {
+	s.outcome.Result, s.outcome.Payload = call.PlatformError, nil
+	s.outcome.Err = fault.Wrap("process.Run", fault.Unavailable, cause,
+		"the call ran, but its record could not be written to the node's journal")
 }
 
 // fail ends calls that no function is to blame for.

@@ -4,6 +4,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/carrel-dev/carrel/admit"
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/examples/echo"
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/sandbox"
@@ -71,6 +73,7 @@ type harness struct {
 	admission *admit.Controller
 	authority *iam.Authority
 	records   atomic.Int64
+	full      atomic.Bool // the journal takes no records
 	written   atomic.Uint64
 	mu        sync.Mutex
 	artifacts map[function.Digest][]byte
@@ -84,11 +87,19 @@ func (openSnapshot) Status(tenant.AccountID) (tenant.Status, bool) { return tena
 func (openSnapshot) KeyActive(string) bool                         { return true }
 
 func (h *harness) Write(seq uint64) error {
+	if seq == 0 && h.full.Load() {
+		return errors.New("the disk is full")
+	}
 	h.written.Store(seq)
 	return nil
 }
 
-func (h *harness) Record(admit.Ticket, *call.Outcome) uint64 { return uint64(h.records.Add(1)) }
+func (h *harness) Record(admit.Ticket, *call.Outcome) uint64 {
+	if h.full.Load() {
+		return 0
+	}
+	return uint64(h.records.Add(1))
+}
 
 func newHarness(t testing.TB, change func(*Config)) *harness {
 	t.Helper()
@@ -198,6 +209,19 @@ func TestCallsAnswerAndLeaveNothing(t *testing.T) {
 	}
 	if n := h.records.Load(); n != 6 {
 		t.Errorf("%d outcomes were recorded for 6 calls", n)
+	}
+}
+
+func TestCallWithoutARecordIsNoSuccess(t *testing.T) {
+	h := newHarness(t, nil)
+	f := h.deploy("111111111111", echo.Module(), small)
+	h.full.Store(true)
+	if o := h.run(f, "{}"); o.Result != call.PlatformError || o.Payload != nil || !fault.Is(o.Err, fault.Unavailable) {
+		t.Errorf("a call whose record the journal did not take: %v %v %s", o.Result, o.Err, o.Payload)
+	}
+	h.full.Store(false)
+	if o := h.run(f, "{}"); o.Result != call.OK {
+		t.Errorf("the call after it: %v %v", o.Result, o.Err)
 	}
 }
 
