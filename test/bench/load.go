@@ -35,6 +35,7 @@ type loadSpec struct {
 // loadResult is what it saw.
 type loadResult struct {
 	Calls            int
+	All              int // the uncounted ones before and failed ones too
 	Seconds          float64
 	Errors           int
 	Error            string // the first
@@ -224,6 +225,7 @@ func contentLength(head []byte) (int, error) {
 // tally counts a complete reply. The status is looked at every time, the
 // body for the first reply of a connection.
 func (c *closed) tally(s *socket, now time.Time) {
+	c.result.All++
 	reply := s.in[:s.whole]
 	var err error
 	if !ok(reply) {

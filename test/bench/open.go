@@ -12,8 +12,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"syscall"
 	"sync"
+	"syscall"
 	"time"
 )
 

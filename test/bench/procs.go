@@ -84,36 +84,43 @@ func (b *bench) load(kind string, spec loadSpec) (loadResult, error) {
 	return r, nil
 }
 
-// startBare starts the bare server and gives its address.
-func (b *bench) startBare(s setting) (address string, stop func(), err error) {
+// peer is a server that is compared with a node.
+type peer struct {
+	name, address string
+	pid           int
+	stop          func()
+}
+
+// startBare starts the bare server.
+func (b *bench) startBare(s setting) (*peer, error) {
 	cmd, err := b.self("bare", s)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	stop = func() {
+	stop := func() {
 		in.Close()
 		cmd.Wait()
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		stop()
-		return "", nil, fmt.Errorf("the bare server did not start: %w", err)
+		return nil, fmt.Errorf("the bare server did not start: %w", err)
 	}
-	return strings.TrimSpace(line), stop, nil
+	return &peer{"bare net/http", strings.TrimSpace(line), cmd.Process.Pid, stop}, nil
 }
 
-// workerd is the package of npm, and the folder with its binary.
+// workerdPackage is its name on npm.
 const workerdPackage = "workerd"
 
 // errNoPeer says that workerd is not there, and why.
@@ -173,25 +180,25 @@ const workerdEcho = `export default {
 `
 
 // startWorkerd starts workerd with a function that returns its body.
-func (b *bench) startWorkerd() (address, version string, stop func(), err error) {
+func (b *bench) startWorkerd() (*peer, error) {
 	path, err := b.installWorkerd()
 	if err != nil {
-		return "", "", nil, err
+		return nil, err
 	}
 	told, err := exec.CommandContext(b.ctx, path, "--version").Output()
 	if err != nil {
-		return "", "", nil, fmt.Errorf("%w: it does not run here: %w", errNoPeer, err)
+		return nil, fmt.Errorf("%w: it does not run here: %w", errNoPeer, err)
 	}
 	config := filepath.Join(b.dir, "workerd.capnp")
 	err = errors.Join(os.WriteFile(config, []byte(workerdConfig), 0o644),
 		os.WriteFile(filepath.Join(b.dir, "echo.js"), []byte(workerdEcho), 0o644))
 	if err != nil {
-		return "", "", nil, err
+		return nil, err
 	}
 	// It tells the port it took on a descriptor, as a line of JSON.
 	read, write, err := os.Pipe()
 	if err != nil {
-		return "", "", nil, err
+		return nil, err
 	}
 	defer read.Close()
 	cmd := exec.CommandContext(b.ctx, path, "serve", "--control-fd=3", config)
@@ -202,9 +209,9 @@ func (b *bench) startWorkerd() (address, version string, stop func(), err error)
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		return "", "", nil, err
+		return nil, err
 	}
-	stop = func() {
+	stop := func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
@@ -215,11 +222,11 @@ func (b *bench) startWorkerd() (address, version string, stop func(), err error)
 			Port          int
 		}
 		if json.Unmarshal(lines.Bytes(), &event) == nil && event.Event == "listen" {
-			return fmt.Sprintf("127.0.0.1:%d", event.Port), strings.TrimSpace(string(told)), stop, nil
+			return &peer{strings.TrimSpace(string(told)), fmt.Sprintf("127.0.0.1:%d", event.Port), cmd.Process.Pid, stop}, nil
 		}
 	}
 	stop()
-	return "", "", nil, fmt.Errorf("workerd did not start: %s", log.String())
+	return nil, fmt.Errorf("workerd did not start: %s", log.String())
 }
 
 // buildGreeter compiles the example in Go for the sandbox.

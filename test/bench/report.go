@@ -57,7 +57,8 @@ type Line struct {
 	Rounds []float64 `json:"rounds,omitempty"`
 	Median float64   `json:"median"`
 	// Micros holds further numbers in microseconds, by name, each the median
-	// of the rounds but for max, the greatest of all.
+	// of the rounds but for max, the greatest of all. "CPU a call" is the
+	// processor time of the server with all its processes.
 	Micros map[string]float64 `json:"micros,omitempty"`
 	Errors int                `json:"errors,omitempty"`
 	Ratios []Ratio            `json:"ratios,omitempty"`
@@ -167,7 +168,7 @@ func (l *Line) value() string {
 }
 
 // microOrder is the order in which further numbers are shown.
-var microOrder = []string{"p50", "p95", "p99", "max"}
+var microOrder = []string{"p50", "p95", "p99", "max", "CPU a call"}
 
 func (l *Line) micros() string {
 	var text []string

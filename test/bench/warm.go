@@ -32,6 +32,7 @@ type contender struct {
 	name    string
 	setting setting
 	address string
+	pid     int
 	target  target
 	conns   []int
 	sums    map[int]*sample
@@ -39,10 +40,10 @@ type contender struct {
 
 // sample is what the rounds at one number of connections gave.
 type sample struct {
-	rates, p50, p99 []float64
-	max             float64
-	errors          int
-	first           string
+	rates, p50, p99, cpu []float64
+	max                  float64
+	errors               int
+	first                string
 }
 
 // warm compares calls over HTTP: all servers run, one at a time has load, and
@@ -69,30 +70,34 @@ func (b *bench) warm() (err error) {
 			}
 			all = append(all, more...)
 		}
-		address, stop, err := b.startBare(s)
+		bare, err := b.startBare(s)
 		if err != nil {
 			return err
 		}
-		stops = append(stops, stop)
-		t := all[0].target // the same bytes
-		all = append(all, &contender{name: "bare net/http", setting: s, address: address, target: t, conns: connections})
+		stops = append(stops, bare.stop)
+		all = append(all, bare.contender(s, all[0].target))
 	}
 	missing := ""
-	address, version, stop, err := b.startWorkerd()
+	other, err := b.startWorkerd()
 	switch {
 	case errors.Is(err, errNoPeer):
 		missing = err.Error()
 	case err != nil:
 		return err
 	default:
-		stops = append(stops, stop)
-		all = append(all, &contender{name: version, address: address, target: all[0].target, conns: connections})
+		stops = append(stops, other.stop)
+		all = append(all, other.contender(setting{}, all[0].target))
 	}
 	if err := b.interleave(all); err != nil {
 		return err
 	}
 	b.compareWarm(all, missing)
 	return nil
+}
+
+// contender takes part with the bytes that another gets.
+func (p *peer) contender(s setting, t target) *contender {
+	return &contender{name: p.name, setting: s, address: p.address, pid: p.pid, target: t, conns: connections}
 }
 
 // contenders deploys both guests on a node.
@@ -105,8 +110,8 @@ func (n *server) contenders(sync string, s setting, event string) ([]*contender,
 		return nil, err
 	}
 	t := noderunTenant(made)
-	small := &contender{name: "carrel " + sync, setting: s, address: n.address, conns: connections, target: t.target("echo", event, event)}
-	inGo := &contender{name: "carrel " + sync + ", Go guest", setting: s, address: n.address, conns: []int{goalConns}, target: t.target("greeter", greeterEvent, greeterReply)}
+	small := &contender{name: "carrel " + sync, setting: s, address: n.address, pid: n.PID(), conns: connections, target: t.target("echo", event, event)}
+	inGo := &contender{name: "carrel " + sync + ", Go guest", setting: s, address: n.address, pid: n.PID(), conns: []int{goalConns}, target: t.target("greeter", greeterEvent, greeterReply)}
 	inGo.target.Prefix = true
 	return []*contender{small, inGo}, nil
 }
@@ -131,10 +136,18 @@ func (b *bench) measureWarm(c *contender, conns int) error {
 	if !slices.Contains(c.conns, conns) {
 		return nil
 	}
+	before, err := cpuTime(c.pid)
+	if err != nil {
+		return err
+	}
 	r, err := b.load("load", loadSpec{
 		Address: c.address, Targets: []target{c.target}, Conns: conns,
 		Warm: pick(b, time.Second, 300*time.Millisecond), Measure: pick(b, 3*time.Second, 700*time.Millisecond),
 	})
+	if err != nil {
+		return err
+	}
+	after, err := cpuTime(c.pid)
 	if err != nil {
 		return err
 	}
@@ -148,6 +161,7 @@ func (b *bench) measureWarm(c *contender, conns int) error {
 	}
 	s.rates = append(s.rates, float64(r.Calls)/r.Seconds)
 	s.p50, s.p99 = append(s.p50, r.P50), append(s.p99, r.P99)
+	s.cpu = append(s.cpu, float64((after-before).Nanoseconds())/1000/float64(max(r.All, 1)))
 	s.max = max(s.max, r.MaxMicros)
 	s.errors += r.Errors
 	if s.first == "" {
@@ -165,7 +179,7 @@ func (c *contender) line(conns int) *Line {
 	return &Line{
 		Name: fmt.Sprintf("%d connections, %s", conns, c.name), Unit: "calls/s", Settings: c.setting.String(),
 		Rounds: s.rates, Median: median(s.rates), Errors: s.errors, Note: s.first,
-		Micros: map[string]float64{"p50": median(s.p50), "p99": median(s.p99), "max": s.max},
+		Micros: map[string]float64{"p50": median(s.p50), "p99": median(s.p99), "max": s.max, "CPU a call": median(s.cpu)},
 	}
 }
 
