@@ -146,6 +146,25 @@ func TestEachCallHasOneOutcomeAndItsRecords(t *testing.T) {
 	}
 }
 
+// TestNothingRunsThatTheJournalDidNotTake: a refused record leaves no trace
+// in the totals either.
+func TestNothingRunsThatTheJournalDidNotTake(t *testing.T) {
+	f := newFixture(t)
+	if err := f.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if o := f.Invoke(t.Context(), newCall("a")); o.Result != call.PlatformError || !fault.Is(o.Err, fault.Unavailable) {
+		t.Errorf("a call without a decision on the journal: %+v", o)
+	}
+	if f.driver.ran != 0 || f.Admission.Running(acme) != 0 {
+		t.Errorf("%d calls ran and %d slots are held, want none", f.driver.ran, f.Admission.Running(acme))
+	}
+	f.Ledger.Record(newCall("b"), &call.Outcome{})
+	if rows := f.Ledger.Totals(acme); len(rows) != 0 {
+		t.Errorf("totals %+v of a record that is not on the journal", rows)
+	}
+}
+
 func TestEnqueueAuthorisesFirst(t *testing.T) {
 	f := newFixture(t)
 	if err := f.Enqueue(t.Context(), newCall("a")); err != nil || f.sink.queued != 1 {
