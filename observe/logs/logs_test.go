@@ -235,6 +235,35 @@ func TestOneFunctionCannotFillTheMemory(t *testing.T) {
 	}
 }
 
+// TestAPageAndIdleBuffersAreBounded: a reader that asks for many large
+// entries, and functions that once printed much, do not hold much memory.
+func TestAPageAndIdleBuffersAreBounded(t *testing.T) {
+	f := newFixture(t, nil)
+	const blocks, size = 20, 500 << 10
+	for n := range blocks {
+		f.print(n, strings.Repeat("x", size))
+		f.flush()
+	}
+	if s := f.stream(f.account, f.target.FunctionUID); cap(s.pending) > keepBuffer {
+		t.Errorf("an idle function holds a buffer of %d bytes", cap(s.pending))
+	}
+	seen := 0
+	for from, more := uint64(0), true; more; {
+		p := f.read(t, from, 1000)
+		bytes := 0
+		for _, e := range p.Entries {
+			bytes += len(e.Text)
+		}
+		if bytes > MaxPageBytes+size {
+			t.Fatalf("a page has %d bytes", bytes)
+		}
+		seen, from, more = seen+len(p.Entries), p.Next, p.More
+	}
+	if seen != blocks {
+		t.Errorf("the pages have %d entries of %d", seen, blocks)
+	}
+}
+
 func TestFormatIsLambdas(t *testing.T) {
 	f := newFixture(t, nil)
 	f.print(0, "hello")

@@ -86,6 +86,13 @@ const (
 	maxBlock  = 64 << 20
 )
 
+// keepBuffer is the largest buffer that a function keeps between two writes.
+const keepBuffer = 64 << 10
+
+// MaxPageBytes is how much text a page gathers, but for the rest of its last
+// block: entries can be large, and a page is held in memory.
+const MaxPageBytes = 4 << 20
+
 // Open reads the index of the files that are there and begins to write.
 func Open(cfg Config) (*Store, error) {
 	orDefault(&cfg.Every, 500*time.Millisecond)
@@ -175,6 +182,9 @@ func (s *Store) flush() error {
 		plain = append(fields.Uint(plain, f.count), f.pending...)
 		number := f.next
 		f.pending, f.count = f.pending[:0], 0
+		if cap(f.pending) > keepBuffer {
+			f.pending = nil // or every function that ever printed much would hold it
+		}
 		sealed, err := s.cfg.Keys.Seal(f.label(number), plain)
 		if err != nil {
 			failed = err // the tenant's key is gone, so must its log be
@@ -362,7 +372,7 @@ type Query struct {
 }
 
 // Read gives a function's entries from a block on, oldest first: whole
-// blocks until at least as many entries as wanted are there.
+// blocks until as many entries as wanted, or MaxPageBytes, are there.
 //
 // It wants a grant for ReadAction on the function's ARN.
 func (s *Store) Read(g iam.Grant, q Query) (Page, error) {
@@ -377,12 +387,12 @@ func (s *Store) Read(g iam.Grant, q Query) (Page, error) {
 	f.mu.Lock()
 	blocks := slices.Clone(f.blocks)
 	f.mu.Unlock()
-	page := Page{Next: q.From}
+	page, size := Page{Next: q.From}, 0
 	for _, p := range blocks {
 		if p.number < q.From {
 			continue
 		}
-		if len(page.Entries) >= q.Limit {
+		if len(page.Entries) >= q.Limit || size >= MaxPageBytes {
 			page.More = true
 			break
 		}
@@ -391,6 +401,7 @@ func (s *Store) Read(g iam.Grant, q Query) (Page, error) {
 			return Page{}, err
 		}
 		page.Entries = append(page.Entries, entries...)
+		size += int(p.size)
 		page.Next = p.number + 1
 	}
 	return page, nil
