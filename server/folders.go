@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/config"
 	"github.com/carrel-dev/carrel/secret"
@@ -121,6 +123,12 @@ func (n *Node) preferNode() {
 // owns the data and nothing else. The spawner stays what it is.
 func (n *Node) dropPrivileges(context.Context) error {
 	n.preferNode()
+	// The spawner is there; nothing that the node may be tricked to start gets
+	// more rights than it has, and what it makes is for no other user.
+	syscall.Umask(0o077)
+	if _, _, errno := syscall.AllThreadsSyscall(syscall.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
+		return fmt.Errorf("no_new_privs: %w", errno)
+	}
 	if os.Getuid() != 0 || !n.cfg.DropRoot {
 		return nil
 	}
@@ -155,36 +163,30 @@ func (n *Node) dropPrivileges(context.Context) error {
 // nodePriority is the node's nice value, -10. Workers keep 0.
 const nodePriority = ^uintptr(9)
 
-// own makes a folder and all in it the node's, unless the folder is already.
+// own makes a folder and all in it the node's. All is looked at each time: a
+// start with --drop-root=false leaves files of root's anywhere below.
+//
+// The folder belongs to a user who may have been taken over, so nothing in it
+// may lead root to a file elsewhere: links are not followed, and a file that
+// has another name too is refused.
 func own(r *os.Root, id int) error {
-	info, err := r.Stat(".")
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == id {
-		return ownNew(r, id)
-	}
 	return fs.WalkDir(r.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return r.Lchown(path, id, id)
-	})
-}
-
-// ownNew takes what root made in a folder that is the node's already: the
-// direct entries, such as a folder that a newer release added.
-func ownNew(r *os.Root, id int) error {
-	entries, err := fs.ReadDir(r.FS(), ".")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := r.Lchown(e.Name(), id, id); err != nil {
+		info, err := r.Lstat(path)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		st, ok := info.Sys().(*syscall.Stat_t)
+		switch {
+		case ok && int(st.Uid) == id && int(st.Gid) == id:
+			return nil
+		case ok && info.Mode().IsRegular() && st.Nlink > 1:
+			return fmt.Errorf("%s in the data folder has a second name (hard link) and belongs to user %d: it is not given to the node's user; delete it, or copy it to a file of its own", path, st.Uid)
+		}
+		return r.Lchown(path, id, id)
+	})
 }
 
 func (n *Node) openKeys(context.Context) (err error) {
