@@ -10,20 +10,6 @@ import (
 	"github.com/carrel-dev/carrel/tenant"
 )
 
-// Principal is who asks, as proved by a credential.
-type Principal struct {
-	// ARN names the user, role session or service.
-	ARN string
-	// Account is the account the principal belongs to.
-	Account tenant.AccountID
-	// Tenant is that account's slug.
-	Tenant tenant.Slug
-	// Admin says that the principal is its account's user admin.
-	Admin bool
-	// AccessKeyID is the credential that was used.
-	AccessKeyID string
-}
-
 // Trigger is the door a call came through.
 type Trigger string
 
@@ -32,12 +18,6 @@ const (
 	ViaInvoke Trigger = "invoke"
 	ViaEvent  Trigger = "event"
 )
-
-// Link is one caller in a chain of calls.
-type Link struct {
-	Principal string `json:"principal"`
-	RequestID string `json:"requestId"`
-}
 
 // Call is one invocation.
 type Call struct {
@@ -61,7 +41,8 @@ type Call struct {
 	DryRun bool
 	// Received is when the request arrived: the base of the guest's clock.
 	Received time.Time
-	// Chain is the callers before this one, oldest first.
+	// Chain is the callers before Principal, oldest first: the call is allowed
+	// nothing that one of them is not.
 	Chain []Link
 }
 

@@ -99,8 +99,8 @@ func NewAccountID() AccountID {
 // Identity is who owns something: an account and, where the call named one,
 // an end tenant of it.
 type Identity struct {
-	Account   AccountID
-	EndTenant UID // empty if none
+	Account   AccountID `json:"account"`
+	EndTenant UID       `json:"endTenant,omitempty"` // empty if none
 }
 
 // Status says whether a tenant is served.

@@ -78,7 +78,7 @@ func (e *event) append(b []byte) []byte {
 	b = fields.Text(b, e.ClientCtx)
 	b = fields.Uint(b, uint64(len(e.Chain)))
 	for _, l := range e.Chain {
-		b = fields.Text(b, l.Principal)
+		b = fields.Text(b, l.Principal.ARN)
 		b = fields.Text(b, l.RequestID)
 	}
 	b = fields.Text(b, e.Cause)
@@ -108,7 +108,7 @@ func decodeEvent(b []byte) (event, error) {
 		links = 0
 	}
 	for range links {
-		e.Chain = append(e.Chain, call.Link{Principal: r.Text(), RequestID: r.Text()})
+		e.Chain = append(e.Chain, call.Link{Principal: call.Principal{ARN: r.Text()}, RequestID: r.Text()})
 	}
 	e.Cause = r.Text()
 	if died := r.Int(); died != 0 {

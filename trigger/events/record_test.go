@@ -14,7 +14,7 @@ func sample() event {
 		RequestID: "r1", Attempt: 2, Failures: 1, Account: "111111111111", EndTenant: tenant.NewUID(), EndTenantID: "shop-1",
 		FunctionUID: tenant.NewUID(), Function: "orders", Qualifier: "live", Principal: "arn:aws:iam::111111111111:user/admin",
 		PrincipalOf: "111111111111", AccessKeyID: "AKIA1", Received: time.Unix(5, 6).UTC(), ClientCtx: "e30=",
-		Chain: []call.Link{{Principal: "p", RequestID: "r0"}}, Cause: "Boom", Died: time.Unix(7, 8).UTC(), Payload: []byte("{}"),
+		Chain: []call.Link{{Principal: call.Principal{ARN: "p"}, RequestID: "r0"}}, Cause: "Boom", Died: time.Unix(7, 8).UTC(), Payload: []byte("{}"),
 	}
 }
 

@@ -262,7 +262,7 @@ func (w *world) call(account tenant.AccountID, payload string) *call.Call {
 		RequestID: fmt.Sprintf("%s-%06d", account, w.serial.Add(1)), Attempt: 1, Principal: principal(account),
 		Owner: tenant.Identity{Account: account}, Target: w.target[account], Trigger: call.ViaEvent,
 		Event: []byte(payload), ClientContext: "e30=", Received: w.clock(),
-		Chain: []call.Link{{Principal: "arn:aws:iam::111111111111:user/first", RequestID: "r0"}},
+		Chain: []call.Link{{Principal: call.Principal{ARN: "arn:aws:iam::111111111111:user/first"}, RequestID: "r0"}},
 	}
 }
 
