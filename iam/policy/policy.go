@@ -3,8 +3,6 @@
 // outside the standard library.
 package policy
 
-import "errors"
-
 // Request is one question: may the principal do the action on the resource?
 type Request struct {
 	// Action is as in s3:GetObject; case does not matter.
@@ -161,12 +159,6 @@ type Set struct{}
 
 // Compile makes one Set of several documents.
 func Compile(sources ...Source) *Set { panic("not written yet") }
-
-// Parse reads and checks a policy. The error is a *Error; warnings are about
-// what is allowed and probably not meant.
-func Parse(kind Kind, text []byte) (*Document, []Warning, error) {
-	return nil, nil, errors.New("not written yet")
-}
 
 // Warning is a pitfall found in a policy that is valid.
 type Warning struct {
