@@ -2,7 +2,8 @@
 // service a request is for, and hands it on.
 //
 // A request is routed by the service in its credential scope, because that
-// is what its signature covers; one without a signature by its path. Health
+// is what its signature covers; one without a signature by its path: the root
+// is STS's, which alone takes requests that nobody signed. Health
 // checks are the only requests that need none.
 package gateway
 
@@ -16,8 +17,9 @@ import (
 
 // Config is what the gateway hands requests to.
 type Config struct {
-	// Lambda serves the Lambda API, Admin the /v1 API.
-	Lambda, Admin http.Handler
+	// Lambda serves the Lambda API, Admin the /v1 API, and IAM and STS the two
+	// services of the Query protocol.
+	Lambda, Admin, IAM, STS http.Handler
 	// Ready says why the node cannot take requests; empty if it can.
 	Ready func() string
 }
@@ -59,11 +61,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, "ready\n")
 		return
 	}
-	if service(r) == "carrel" {
+	switch service(r) {
+	case "carrel":
 		h.Admin.ServeHTTP(w, r)
-		return
+	case "iam":
+		h.IAM.ServeHTTP(w, r)
+	case "sts":
+		h.STS.ServeHTTP(w, r)
+	default:
+		h.Lambda.ServeHTTP(w, r)
 	}
-	h.Lambda.ServeHTTP(w, r)
 }
 
 func answer(w http.ResponseWriter, status int, text string) {
@@ -82,8 +89,13 @@ func service(r *http.Request) string {
 		scope = r.URL.Query().Get("X-Amz-Credential")
 	}
 	if scope == "" {
-		if strings.HasPrefix(r.URL.Path, "/v1/") {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/"):
 			return "carrel"
+		case r.URL.Path == "/" && (r.Method == http.MethodPost || strings.Contains(r.URL.RawQuery, "Action=")):
+			// Nobody signs AssumeRoleWithWebIdentity, the one operation of a
+			// service at this path that can do without.
+			return "sts"
 		}
 		return "lambda"
 	}

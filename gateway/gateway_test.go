@@ -27,7 +27,7 @@ func named(name string) http.Handler {
 
 func TestRequestsGoToTheServiceTheyAreSignedFor(t *testing.T) {
 	why := ""
-	h := New(Config{Lambda: named("lambda"), Admin: named("admin"), Ready: func() string { return why }})
+	h := New(Config{Lambda: named("lambda"), Admin: named("admin"), IAM: named("iam"), STS: named("sts"), Ready: func() string { return why }})
 	scope := func(service string) map[string]string {
 		return map[string]string{"Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/" + service + "/aws4_request, SignedHeaders=host, Signature=0"}
 	}
@@ -41,6 +41,9 @@ func TestRequestsGoToTheServiceTheyAreSignedFor(t *testing.T) {
 		"admin by scope, lambda path": {"/2015-03-31/functions", scope("carrel"), "admin "},
 		"lambda by scope, admin path": {"/v1/tenants", scope("lambda"), "lambda "},
 		"unsigned lambda":             {"/2015-03-31/functions", nil, "lambda "},
+		"iam":                         {"/", scope("iam"), "iam "},
+		"sts":                         {"/", scope("sts"), "sts "},
+		"unsigned query":              {"/?Action=AssumeRoleWithWebIdentity", nil, "sts "},
 		"unsigned admin":              {"/v1/openapi.json", nil, "admin "},
 		"presigned":                   {"/x?X-Amz-Credential=AKIA%2F20260101%2Fus-east-1%2Fcarrel%2Faws4_request", nil, "admin "},
 		"a forwarded header is gone":  {"/x", map[string]string{"X-Forwarded-For": "6.6.6.6"}, "lambda "},

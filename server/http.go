@@ -20,6 +20,7 @@ import (
 	"github.com/carrel-dev/carrel/gateway"
 	"github.com/carrel-dev/carrel/gateway/adminapi"
 	"github.com/carrel-dev/carrel/gateway/awsapi"
+	"github.com/carrel-dev/carrel/gateway/queryapi"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/secret"
 )
@@ -75,6 +76,8 @@ func (n *Node) serve(context.Context) error {
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
 			Events: eventLists{n.events}, Status: n.status, Log: n.log, Cursors: cursors,
 		}),
+		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Log: n.log}),
+		STS:   queryapi.NewSTS(queryapi.Config{Region: n.cfg.Region, Verifier: verify("sts"), Control: n.control, Log: n.log}),
 		Ready: n.notReady,
 	})
 	n.http = gateway.Server(handler)

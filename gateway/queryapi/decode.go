@@ -1,0 +1,255 @@
+package queryapi
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/carrel-dev/carrel/fault"
+)
+
+// Inputs of operations are structs whose fields are named as the parameters
+// are. A field's tag says what AWS's model of the service demands of it:
+//
+//	q:"required"  the parameter has to be there
+//	len:"1-64"    the least and the most characters; elements, of a list
+//	range:"1-9"   the least and the most of a number
+//	form:"name"   the pattern, by its name in forms
+//	enum:"a,b"    the values that there are
+//
+// A list's form and enum hold for its elements, and elem:"1-64" for their
+// length. Fields are string, int, bool and pointers to them, which tell what
+// is absent from what is empty; structs; and slices of structs and strings.
+
+// forms are the patterns of the models, by a name each.
+var forms = map[string]*regexp.Regexp{
+	"name":        regexp.MustCompile(`^[\w+=,.@-]+$`),
+	"path":        regexp.MustCompile(`^(?:/|/[\x21-\x7E]+/)$`),
+	"pathPrefix":  regexp.MustCompile(`^/[\x21-\x7F]*$`),
+	"policyPath":  regexp.MustCompile(`^((/[A-Za-z0-9.,+@=_-]+)*)/$`),
+	"tagKey":      regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`),
+	"tagValue":    regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`),
+	"document":    regexp.MustCompile(`^[\t\n\r\x20-\x{FF}]+$`),
+	"description": regexp.MustCompile(`^[\t\n\r\x20-\x7E\x{A1}-\x{FF}]*$`),
+	"marker":      regexp.MustCompile(`^[\x20-\x{FF}]+$`),
+	"word":        regexp.MustCompile(`^\w+$`),
+	"version":     regexp.MustCompile(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`),
+	"sessionName": regexp.MustCompile(`^[\w+=,.@-]*$`),
+	"externalId":  regexp.MustCompile(`^[\w+=,.@:/-]*$`),
+}
+
+// shown are the patterns as messages show them, where AWS spells them
+// otherwise than Go.
+var shown = map[string]string{
+	"path": `(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`, "pathPrefix": `\u002F[\u0021-\u007F]*`,
+	"document": `[\u0009\u000A\u000D\u0020-\u00FF]+`, "description": `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`,
+	"marker": `[\u0020-\u00FF]+`,
+}
+
+// violations collects what is wrong with a request, so that one answer names
+// everything, in AWS's words.
+type violations struct{ list []string }
+
+const mostViolations = 20
+
+func (v *violations) add(value, field, constraint string) {
+	if len(v.list) < mostViolations {
+		v.list = append(v.list, "Value "+value+" at '"+field+"' failed to satisfy constraint: "+constraint)
+	}
+}
+
+func (v *violations) err() error {
+	if len(v.list) == 0 {
+		return nil
+	}
+	plural := ""
+	if len(v.list) > 1 {
+		plural = "s"
+	}
+	return fault.New("queryapi.validate", fault.Invalid, "%d validation error%s detected: %s", len(v.list), plural, strings.Join(v.list, "; ")).
+		WithCode("ValidationError")
+}
+
+// decode fills the struct that into points at from a form and checks it. A
+// parameter that the operation does not have is refused: what is not
+// understood might have narrowed what is asked for.
+func decode(operation string, form *node, into any) error {
+	d := &decoder{}
+	d.fields(form, reflect.ValueOf(into).Elem(), "")
+	if d.broken != nil {
+		return d.broken
+	}
+	if name, left := form.leftover(); left {
+		return fault.New("queryapi.decode", fault.Unsupported, "The parameter %s of %s is not available in Carrel.", quoted(name), operation).
+			WithCode("ValidationError").WithRemedy("Leave it out of the request.")
+	}
+	return d.violations.err()
+}
+
+type decoder struct {
+	violations
+	broken error // of the form itself
+}
+
+// fields fills a struct; embedded ones lie flat in it.
+func (d *decoder) fields(n *node, v reflect.Value, path string) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			d.fields(n, v.Field(i), path)
+			continue
+		}
+		at := path + strings.ToLower(f.Name[:1]) + f.Name[1:]
+		child := n.children[f.Name]
+		if child == nil {
+			if f.Tag.Get("q") == "required" {
+				d.add("null", at, "Member must not be null")
+			}
+			continue
+		}
+		d.value(child, v.Field(i), field{at, f.Tag})
+		if d.broken != nil {
+			return
+		}
+	}
+}
+
+// field is where a value goes: its path in messages, and its tag.
+type field struct {
+	path string
+	tag  reflect.StructTag
+}
+
+func (d *decoder) value(n *node, v reflect.Value, f field) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), f)
+	case reflect.Struct:
+		if n.value != nil {
+			d.broken = malformed("The parameter %s is malformed.", f.path)
+			return
+		}
+		d.fields(n, v, f.path+".")
+	case reflect.Slice:
+		d.list(n, v, f)
+	default:
+		if n.value == nil {
+			d.broken = malformed("The parameter %s is malformed.", f.path)
+			return
+		}
+		text := *n.value
+		n.value = nil
+		d.scalar(text, v, f)
+	}
+}
+
+func (d *decoder) list(n *node, v reflect.Value, f field) {
+	items, err := n.items(f.path)
+	if err != nil {
+		d.broken = err
+		return
+	}
+	if least, most, has := bounds(f.tag.Get("len")); has && (len(items) < least || len(items) > most) {
+		d.add(fmt.Sprintf("of %d elements", len(items)), f.path, lengthText(least, most, len(items)))
+		for _, item := range items {
+			item.value, item.children = nil, nil
+		}
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	tag := reflect.StructTag(fmt.Sprintf(`len:%q form:%q enum:%q`, f.tag.Get("elem"), f.tag.Get("form"), f.tag.Get("enum")))
+	for i, item := range items {
+		d.value(item, v.Index(i), field{fmt.Sprintf("%s.%d.member", f.path, i+1), tag})
+		if d.broken != nil {
+			return
+		}
+	}
+}
+
+func (d *decoder) scalar(text string, v reflect.Value, f field) {
+	switch v.Kind() {
+	case reflect.String:
+		d.check(text, f)
+		v.SetString(text)
+	case reflect.Int:
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			d.broken = malformed("%s is not a whole number at '%s'.", quoted(text), f.path)
+			return
+		}
+		if least, most, has := bounds(f.tag.Get("range")); has {
+			switch {
+			case int(n) < least:
+				d.add(quoted(text), f.path, fmt.Sprintf("Member must have value greater than or equal to %d", least))
+			case int(n) > most:
+				d.add(quoted(text), f.path, fmt.Sprintf("Member must have value less than or equal to %d", most))
+			}
+		}
+		v.SetInt(n)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			d.broken = malformed("%s is neither true nor false at '%s'.", quoted(text), f.path)
+			return
+		}
+		v.SetBool(text == "true")
+	default:
+		panic("queryapi: an input has a field of kind " + v.Kind().String())
+	}
+}
+
+// check holds a text to its field's tag.
+func (d *decoder) check(text string, f field) {
+	shownValue := quoted(strings.ToValidUTF8(text, "?"))
+	if !utf8.ValidString(text) {
+		d.add(shownValue, f.path, "Member must be valid UTF-8")
+		return
+	}
+	if least, most, has := bounds(f.tag.Get("len")); has {
+		if n := utf8.RuneCountInString(text); n < least || n > most {
+			d.add(shownValue, f.path, lengthText(least, most, n))
+			return
+		}
+	}
+	if name := f.tag.Get("form"); name != "" && !forms[name].MatchString(text) {
+		form, special := shown[name]
+		if !special {
+			form = strings.TrimSuffix(strings.TrimPrefix(forms[name].String(), "^"), "$")
+		}
+		d.add(shownValue, f.path, "Member must satisfy regular expression pattern: "+form)
+	}
+	if words := f.tag.Get("enum"); words != "" {
+		for word := range strings.SplitSeq(words, ",") {
+			if word == text {
+				return
+			}
+		}
+		d.add(shownValue, f.path, "Member must satisfy enum value set: ["+strings.ReplaceAll(words, ",", ", ")+"]")
+	}
+}
+
+func lengthText(least, most, n int) string {
+	if n < least {
+		return fmt.Sprintf("Member must have length greater than or equal to %d", least)
+	}
+	return fmt.Sprintf("Member must have length less than or equal to %d", most)
+}
+
+// bounds reads least-most.
+func bounds(tag string) (least, most int, has bool) {
+	if tag == "" {
+		return 0, 0, false
+	}
+	a, b, _ := strings.Cut(tag, "-")
+	least, err := strconv.Atoi(a)
+	if err == nil {
+		most, err = strconv.Atoi(b)
+	}
+	if err != nil {
+		panic("queryapi: an input has the bounds " + tag)
+	}
+	return least, most, true
+}
