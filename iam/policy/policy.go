@@ -35,6 +35,9 @@ const (
 	Federated
 	// Service is a service of the platform, named by its host.
 	Service
+	// WebIdentity is who an identity provider vouches for, before a role is
+	// assumed: its ARN is the provider's.
+	WebIdentity
 )
 
 // Principal is who asks.
@@ -117,7 +120,10 @@ type Decision struct {
 
 // Evaluate decides. It takes time linear in the size of the request and of
 // the statements that may match, and allocates nothing.
-func Evaluate(r *Request, l *Layers) Decision { panic("not written yet") }
+func Evaluate(r *Request, l *Layers) Decision {
+	q := newQuery(r)
+	return decide(&q, l, nil)
+}
 
 // Reference names a statement of a policy in an explanation.
 type Reference struct {
@@ -144,21 +150,13 @@ type Explanation struct {
 }
 
 // Explain decides as Evaluate does and says why.
-func Explain(r *Request, l *Layers) Explanation { panic("not written yet") }
-
-// Source is a document to compile, with the name that explanations give it:
-// an ARN of a managed policy, or the name of an inline one.
-type Source struct {
-	Name     string
-	Document *Document
+func Explain(r *Request, l *Layers) Explanation {
+	q := newQuery(r)
+	e := Explanation{}
+	e.Decision = decide(&q, l, &e)
+	e.finish(&q)
+	return e
 }
-
-// Set is the statements of several policies, compiled to be matched fast.
-// A Set never changes and is safe for concurrent use.
-type Set struct{}
-
-// Compile makes one Set of several documents.
-func Compile(sources ...Source) *Set { panic("not written yet") }
 
 // Warning is a pitfall found in a policy that is valid.
 type Warning struct {
@@ -179,19 +177,3 @@ type Error struct {
 
 // Error gives path, message and remedy.
 func (e *Error) Error() string { return e.Path + ": " + e.Message + " " + e.Remedy }
-
-// Context holds the condition keys of a request. Keys are not case-sensitive.
-type Context struct{}
-
-// Set gives a key one value; an earlier one is replaced.
-func (c *Context) Set(key, value string) {}
-
-// SetAll gives a key several values; none is an empty set, which differs from
-// an absent key.
-func (c *Context) SetAll(key string, values []string) {}
-
-// Get gives a key's values and whether it is there.
-func (c *Context) Get(key string) (values []string, found bool) { return nil, false }
-
-// Reset empties the context, so that it can be used again without allocation.
-func (c *Context) Reset() {}
