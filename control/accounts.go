@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/carrel-dev/carrel/admit"
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/store"
@@ -77,12 +78,16 @@ func (s *Service) ensureManagement(ctx context.Context) error {
 
 func (s *Service) findAdmin() error {
 	found := false
-	s.ix.keys.each(func(id string, k *accessKey) {
-		if k.Account == s.management && k.Principal == userARN(s.management, AdminUser) {
-			found = true
-			s.admin = s.credentials(id, k.Secret, tenant.Tenant{Slug: tenant.Management, Account: s.management, Plan: managementPlan})
-		}
-	})
+	if identities, known := s.ix.identities.get(s.management); known {
+		identities.Keys.Each(func(k *directory.Entry[directory.AccessKey]) bool {
+			u, of := identities.UserOf(k.Record)
+			if of && u.Record.Name == AdminUser && !k.Record.Inactive {
+				found = true
+				s.admin = s.credentials(k.Record.ID, k.Record.Secret, tenant.Tenant{Slug: tenant.Management, Account: s.management, Plan: managementPlan})
+			}
+			return !found
+		})
+	}
 	if !found {
 		return fault.New("control.Open", fault.Internal, "the management account has no admin key; the store of identities was lost or changed")
 	}
@@ -169,42 +174,55 @@ func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials
 	if err := s.cfg.Keys.CreateTenant(t.UID); err != nil {
 		return Credentials{}, fault.Wrap(op, fault.Internal, err, "the tenant's key cannot be made")
 	}
-	key := keyRecord{
-		ID: newAccessKeyID(), Secret: newSecret(), Account: t.Account,
-		Principal: userARN(t.Account, AdminUser), Admin: true, CreatedAt: t.CreatedAt,
-	}
-	user := identityRecord{Name: AdminUser, ARN: key.Principal, UID: tenant.NewUID(), Account: t.Account, CreatedAt: t.CreatedAt}
-	role := identityRecord{
-		Name: FunctionRole, ARN: roleARN(t.Account, FunctionRole), UID: tenant.NewUID(), Account: t.Account,
-		Trusts: LambdaService, CreatedAt: t.CreatedAt,
-	}
-	var made []store.Key
-	write := func(f family, owner tenant.UID, name string, record any) error {
-		k, err := s.hide(f, owner, name)
-		if err != nil {
-			return err
-		}
-		made = append(made, k)
-		return s.save(ctx, k, 0, record)
-	}
-	err := write(userFamily, t.UID, user.Name, user)
+	writes, key, err := s.firstIdentities(t)
 	if err == nil {
-		err = write(roleFamily, t.UID, role.Name, role)
-	}
-	if err == nil {
-		err = write(keyFamily, t.UID, key.ID, key)
-	}
-	if err == nil {
-		err = write(tenantFamily, "", string(t.Slug), tenantRecord{Tenant: t})
+		err = s.commit(ctx, writes...)
 	}
 	if err == nil {
 		return s.credentials(key.ID, key.Secret, t), nil
+	}
+	var made []store.Key
+	for _, w := range writes {
+		made = append(made, w.key)
 	}
 	s.unmake(ctx, t, made)
 	if fault.Is(err, fault.Conflict) {
 		return Credentials{}, slugTaken(op, t.Slug)
 	}
 	return Credentials{}, err
+}
+
+// firstIdentities gives what is written of a new account, its own record last,
+// and the key of its admin.
+func (s *Service) firstIdentities(t tenant.Tenant) ([]write, directory.AccessKey, error) {
+	admin := directory.User{
+		Account: t.Account, Name: AdminUser, Path: "/", ARN: userARN(t.Account, AdminUser), UID: tenant.NewUID(), ID: newID(userID),
+		Attached: directory.Attached{Managed: []string{directory.AdministratorAccess}}, CreatedAt: t.CreatedAt,
+	}
+	role := directory.Role{
+		Account: t.Account, Name: FunctionRole, Path: "/", ARN: roleARN(t.Account, FunctionRole), UID: tenant.NewUID(), ID: newID(roleID),
+		Trust: trustOf(LambdaService), MaxSession: defaultSession, CreatedAt: t.CreatedAt,
+	}
+	key := directory.AccessKey{
+		ID: newAccessKeyID(), Secret: newSecret(), Account: t.Account, User: admin.Name, UserUID: admin.UID, CreatedAt: t.CreatedAt,
+	}
+	userKey, err := newKey(userFamily, string(t.UID), string(admin.UID))
+	if err != nil {
+		return nil, key, err
+	}
+	roleKey, err := s.hide(roleFamily, t.UID, role.Name)
+	if err != nil {
+		return nil, key, err
+	}
+	keyKey, err := s.hide(keyFamily, t.UID, key.ID)
+	if err != nil {
+		return nil, key, err
+	}
+	tenantKey, err := s.hide(tenantFamily, "", string(t.Slug))
+	return []write{
+		{key: userKey, record: admin}, {key: roleKey, record: role}, {key: keyKey, record: key},
+		{key: tenantKey, record: tenantRecord{Tenant: t}},
+	}, key, err
 }
 
 // unmake takes back what was written of a tenant that did not come to be,
@@ -355,7 +373,7 @@ func (s *Service) setTenant(ctx context.Context, g iam.Grant, action string, c t
 	if err := c.change(&r); err != nil {
 		return tenant.Tenant{}, err
 	}
-	if err := s.save(ctx, a.key, a.rev, r); err != nil {
+	if err := s.commit(ctx, write{a.key, a.rev, r}); err != nil {
 		return tenant.Tenant{}, err
 	}
 	return r.Tenant, nil

@@ -155,11 +155,15 @@ type Service struct {
 	admin      Credentials
 	locks      sync.Map // tenant.AccountID -> *sync.Mutex
 	rates      sync.Map // tenant.AccountID -> *rate.Limiter
-	builds     *builds
-	garbage    garbage
-	tenants    *store.Snapshot[any]
-	identities *store.Snapshot[any]
-	functions  *store.Snapshot[any]
+	// sharedPolicies is held by who attaches a policy of the management account
+	// in another one, and by who deletes one.
+	sharedPolicies sync.RWMutex
+	uses           keyUses
+	builds         *builds
+	garbage        garbage
+	tenants        *store.Snapshot[any]
+	identities     *store.Snapshot[any]
+	functions      *store.Snapshot[any]
 
 	ctx    context.Context // the life of the background work
 	cancel context.CancelFunc
@@ -269,7 +273,7 @@ func (s *Service) storeOf(k store.Key) (store.KV, *store.Snapshot[any]) {
 	switch familyOf(k) {
 	case tenantFamily, endTenantFamily:
 		return s.cfg.Stores.Tenants, s.tenants
-	case userFamily, roleFamily, keyFamily:
+	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
 		return s.cfg.Stores.Identities, s.identities
 	case functionFamily, versionFamily, aliasFamily, eventFamily:
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/carrel-dev/carrel/fault"
@@ -51,6 +52,35 @@ var guarded = map[string][]string{
 	"ResumeTenant":                {ActionResumeTenant},
 	"DeleteTenant":                {ActionDeleteTenant},
 	"SetPlan":                     {ActionSetPlan},
+	"PutProviderClaimTags":        {ActionPutProviderClaimTags},
+	"CreateDefaultRoles":          {ActionCreateDefaultRoles},
+}
+
+// identityMethods are the operations of IAM: each is guarded by the action of
+// its own name.
+const identityMethods = `
+CreateUser GetUser ListUsers UpdateUser DeleteUser TagUser UntagUser ListUserTags
+PutUserPermissionsBoundary DeleteUserPermissionsBoundary PutUserPolicy GetUserPolicy ListUserPolicies DeleteUserPolicy
+AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies ListGroupsForUser
+CreateAccessKey ListAccessKeys UpdateAccessKey DeleteAccessKey GetAccessKeyLastUsed
+CreateGroup GetGroup ListGroups UpdateGroup DeleteGroup AddUserToGroup RemoveUserFromGroup
+PutGroupPolicy GetGroupPolicy ListGroupPolicies DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy ListAttachedGroupPolicies
+CreateRole GetRole ListRoles UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy DeleteRole TagRole UntagRole ListRoleTags
+PutRolePermissionsBoundary DeleteRolePermissionsBoundary PutRolePolicy GetRolePolicy ListRolePolicies DeleteRolePolicy
+AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies ListInstanceProfilesForRole
+CreatePolicy GetPolicy ListPolicies DeletePolicy CreatePolicyVersion GetPolicyVersion ListPolicyVersions
+SetDefaultPolicyVersion DeletePolicyVersion ListEntitiesForPolicy TagPolicy UntagPolicy ListPolicyTags
+CreateOpenIDConnectProvider GetOpenIDConnectProvider ListOpenIDConnectProviders DeleteOpenIDConnectProvider
+AddClientIDToOpenIDConnectProvider RemoveClientIDFromOpenIDConnectProvider UpdateOpenIDConnectProviderThumbprint
+TagOpenIDConnectProvider UntagOpenIDConnectProvider ListOpenIDConnectProviderTags
+`
+
+func guards() map[string][]string {
+	all := maps.Clone(guarded)
+	for _, name := range strings.Fields(identityMethods) {
+		all[name] = []string{"iam:" + name}
+	}
+	return all
 }
 
 // untouched gives what a refused method must not have changed.
@@ -108,6 +138,7 @@ func TestEveryMethodNeedsItsOwnGrant(t *testing.T) {
 	acme := operator.tenant("acme")
 	acme.active(acme.input("f", "f"))
 	acme.active(acme.input("other", "other"))
+	guarded := guards()
 
 	var actions []string
 	for _, a := range guarded {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/carrel-dev/carrel/admit"
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/secret"
@@ -29,10 +30,13 @@ type index struct {
 	reserved map[tenant.AccountID]int // reserved concurrency of each account
 	codeSize map[tenant.AccountID]int64
 	loading  bool
+	// loads are the identities that came in while everything is being loaded.
+	loads map[tenant.AccountID][]directory.Change
 
 	accounts   *table[tenant.AccountID, *account]
 	slugs      *table[tenant.Slug, tenant.AccountID]
-	keys       *table[string, *accessKey]
+	identities *table[tenant.AccountID, *directory.Account]
+	keys       *table[string, *directory.Entry[directory.AccessKey]]
 	endTenants *table[endName, *tenant.EndTenant]
 	folded     *table[endName, *tenant.EndTenant]
 	functions  *table[functionName, *deployed]
@@ -90,9 +94,11 @@ func newIndex() *index {
 		blobs:      map[blobRef]int{},
 		reserved:   map[tenant.AccountID]int{},
 		codeSize:   map[tenant.AccountID]int64{},
+		loads:      map[tenant.AccountID][]directory.Change{},
 		accounts:   newTable[tenant.AccountID, *account](),
 		slugs:      newTable[tenant.Slug, tenant.AccountID](),
-		keys:       newTable[string, *accessKey](),
+		identities: newTable[tenant.AccountID, *directory.Account](),
+		keys:       newTable[string, *directory.Entry[directory.AccessKey]](),
 		endTenants: newTable[endName, *tenant.EndTenant](),
 		folded:     newTable[endName, *tenant.EndTenant](),
 		functions:  newTable[functionName, *deployed](),
@@ -130,10 +136,18 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeAs[tenantRecord](value)
 	case endTenantFamily:
 		return decodeAs[tenant.EndTenant](value)
-	case userFamily, roleFamily:
-		return decodeAs[identityRecord](value)
+	case userFamily:
+		return decodeUser(value)
+	case groupFamily:
+		return decodeAs[directory.Group](value)
+	case roleFamily:
+		return decodeRole(value)
+	case policyFamily:
+		return decodeAs[directory.Policy](value)
 	case keyFamily:
-		return decodeAs[keyRecord](value)
+		return decodeKey(value)
+	case providerFamily:
+		return decodeAs[directory.Provider](value)
 	case functionFamily:
 		return decodeAs[functionRecord](value)
 	case versionFamily:
@@ -163,10 +177,8 @@ func (ix *index) install(c store.Item[any], before, after any) {
 		ix.installTenant(c, before, after)
 	case endTenantFamily:
 		ix.installEndTenant(before, after)
-	case keyFamily:
-		ix.installKey(c, before, after)
-	case userFamily, roleFamily:
-		ix.generation.Add(1)
+	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
+		ix.installIdentity(directory.Change{Key: c.Key, Revision: c.Revision, Before: before, After: after})
 	default:
 		ix.installPart(c, before, after)
 	}
@@ -199,17 +211,6 @@ func (ix *index) installEndTenant(before, after any) {
 		ix.ends[e.Account]++
 		ix.endTenants.set(endName{e.Account, e.ID}, e)
 		ix.folded.set(endName{e.Account, tenant.EndTenantID(e.ID.Fold())}, e)
-	}
-}
-
-func (ix *index) installKey(c store.Item[any], before, after any) {
-	defer ix.generation.Add(1)
-	if before != nil {
-		ix.keys.remove(before.(*keyRecord).ID)
-	}
-	if after != nil {
-		r := after.(*keyRecord)
-		ix.keys.set(r.ID, &accessKey{keyRecord: *r, key: c.Key, rev: c.Revision})
 	}
 }
 
@@ -319,6 +320,10 @@ func (ix *index) loaded() {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.loading = false
+	for id, changes := range ix.loads {
+		ix.change(id, changes...)
+	}
+	ix.loads = nil
 	for uid := range ix.groups {
 		ix.show(uid)
 	}
@@ -342,7 +347,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}
-		case userFamily, roleFamily, keyFamily:
+		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
 			if !owners[Owner(k)] {
 				gone[k] = r.rev
 			}

@@ -1,12 +1,14 @@
 package control
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 )
 
@@ -42,27 +44,66 @@ func pageOf[T any](op string, in PageInput, names []string, get func(string) (T,
 	if in.MaxItems > 0 {
 		size = min(size, in.MaxItems)
 	}
+	page, next := cut(names, string(last), size, get)
+	if next != "" {
+		page.NextMarker = base64.RawURLEncoding.EncodeToString([]byte(next))
+	}
+	return page, nil
+}
+
+// cut gives up to size items whose names come after last; next is the last of
+// them if more follow.
+func cut[T any](names []string, last string, size int, get func(string) (T, error)) (page Page[T], next string) {
 	slices.Sort(names)
 	from := 0
-	if len(last) > 0 {
-		from, _ = slices.BinarySearchFunc(names, string(last), func(name, last string) int {
+	if last != "" {
+		from, _ = slices.BinarySearchFunc(names, last, func(name, last string) int {
 			if name <= last {
 				return -1
 			}
 			return 1
 		})
 	}
-	page := Page[T]{Items: []T{}}
+	page = Page[T]{Items: []T{}}
 	for _, name := range names[from:] {
 		if len(page.Items) == size {
-			page.NextMarker = base64.RawURLEncoding.EncodeToString(last)
-			break
+			return page, last
 		}
 		item, err := get(name)
 		if err != nil {
 			continue // gone since the names were listed
 		}
-		page.Items, last = append(page.Items, item), []byte(name)
+		page.Items, last = append(page.Items, item), name
+	}
+	return page, ""
+}
+
+// identityPage is pageOf for the lists of IAM, with its sizes and codes. The
+// list is what is listed, as in users or groups-of/alice: a marker is only
+// good for the list that gave it.
+func identityPage[T any](list string, in PageInput, names []string, get func(string) (T, error)) (Page[T], error) {
+	op := "control.List"
+	if in.MaxItems < 0 || in.MaxItems > maxIAMPageItems {
+		return Page[T]{}, breaks(op, strconv.Itoa(in.MaxItems), "maxItems", "Member must have value between 1 and 1000")
+	}
+	size := iamPageItems
+	if in.MaxItems > 0 {
+		size = in.MaxItems
+	}
+	sum := sha256.Sum256([]byte(list))
+	tag := string(sum[:8])
+	last := ""
+	if in.Marker != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(in.Marker)
+		if err != nil || len(raw) > 1024 || !strings.HasPrefix(string(raw), tag) {
+			return Page[T]{}, fault.New(op, fault.Invalid, "Invalid Marker.").WithCode("ValidationError").
+				WithRemedy("Give the marker that the same list gave, with the same parameters.")
+		}
+		last = string(raw[len(tag):])
+	}
+	page, next := cut(names, last, size, get)
+	if next != "" {
+		page.NextMarker = base64.RawURLEncoding.EncodeToString([]byte(tag + next))
 	}
 	return page, nil
 }

@@ -20,9 +20,12 @@ type family string
 const (
 	tenantFamily    family = "tenant"    // tenant.HIDDEN-SLUG
 	endTenantFamily family = "endtenant" // endtenant.ACCOUNT.HIDDEN-NAME
-	userFamily      family = "user"      // user.ACCOUNT.HIDDEN-NAME
+	userFamily      family = "user"      // user.ACCOUNT.UID; HIDDEN-NAME in schema 1
+	groupFamily     family = "group"     // group.ACCOUNT.UID
 	roleFamily      family = "role"      // role.ACCOUNT.HIDDEN-NAME
+	policyFamily    family = "policy"    // policy.ACCOUNT.HIDDEN-NAME
 	keyFamily       family = "key"       // key.ACCOUNT.HIDDEN-ID
+	providerFamily  family = "provider"  // provider.ACCOUNT.HIDDEN-ARN
 	functionFamily  family = "function"  // function.ACCOUNT.HIDDEN-NAME
 	versionFamily   family = "version"   // version.ACCOUNT.FUNCTION.NUMBER
 	aliasFamily     family = "alias"     // alias.ACCOUNT.FUNCTION.HIDDEN-NAME
@@ -33,28 +36,6 @@ const (
 type tenantRecord struct {
 	tenant.Tenant
 	Deleted time.Time `json:"deleted,omitzero"`
-}
-
-// identityRecord is a user or a role of an account. Policies come with the
-// policy engine; until then a role's name says whether it exists.
-type identityRecord struct {
-	Name      string           `json:"name"`
-	ARN       string           `json:"arn"`
-	UID       tenant.UID       `json:"uid"`
-	Account   tenant.AccountID `json:"account"`
-	Trusts    string           `json:"trusts,omitempty"`
-	CreatedAt time.Time        `json:"createdAt"`
-}
-
-// keyRecord is an access key. The secret leaves the package only through
-// AccessKey, and through the answer to the act that made it.
-type keyRecord struct {
-	ID        string           `json:"id"`
-	Secret    string           `json:"secret"`
-	Account   tenant.AccountID `json:"account"`
-	Principal string           `json:"principal"`
-	Admin     bool             `json:"admin"`
-	CreatedAt time.Time        `json:"createdAt"`
 }
 
 // functionRecord is a function with its $LATEST. Function.Latest is what was
@@ -94,7 +75,8 @@ type eventRecord struct {
 
 // recordSchema is the form of stored records. A node reads its own and older
 // ones and refuses newer, so that it never drops a field it does not know.
-const recordSchema = 1
+// Schema 2 came with policies: users, roles and keys have another form.
+const recordSchema = 2
 
 type envelope struct {
 	Schema int             `json:"schema"`
@@ -110,17 +92,30 @@ func encode(record any) ([]byte, error) {
 }
 
 func decode(value []byte, record any) error {
+	e, err := open(value)
+	if err != nil {
+		return err
+	}
+	return e.into(record)
+}
+
+// open reads what is around a record.
+func open(value []byte) (envelope, error) {
 	const op = "control.decode"
 	var e envelope
 	if err := json.Unmarshal(value, &e); err != nil {
-		return fault.Wrap(op, fault.Internal, err, "a stored record is not in the expected form")
+		return envelope{}, fault.Wrap(op, fault.Internal, err, "a stored record is not in the expected form")
 	}
 	if e.Schema < 1 || e.Schema > recordSchema {
-		return fault.New(op, fault.Unsupported, "a stored record has schema %d; this version reads up to %d.", e.Schema, recordSchema).
+		return envelope{}, fault.New(op, fault.Unsupported, "a stored record has schema %d; this version reads up to %d.", e.Schema, recordSchema).
 			WithRemedy("Run the newer version that wrote it.")
 	}
+	return e, nil
+}
+
+func (e envelope) into(record any) error {
 	if err := json.Unmarshal(e.Record, record); err != nil {
-		return fault.Wrap(op, fault.Internal, err, "a stored record is not in the expected form")
+		return fault.Wrap("control.decode", fault.Internal, err, "a stored record is not in the expected form")
 	}
 	return nil
 }

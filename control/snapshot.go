@@ -1,23 +1,17 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/carrel-dev/carrel/admit"
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam/credential"
-	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
 )
-
-// accessKey is an access key in memory.
-type accessKey struct {
-	keyRecord
-	key store.Key
-	rev store.Revision
-}
 
 // Generation counts the changes that decisions depend on.
 func (s *Service) Generation() uint64 { return s.ix.generation.Load() }
@@ -54,30 +48,54 @@ func (s *Service) AccessKey(id string) (credential.Key, bool) {
 	if !found {
 		return credential.Key{}, false
 	}
-	a, found := s.ix.accounts.get(k.Account)
+	u, a, found := s.holder(k.Record)
 	if !found {
 		return credential.Key{}, false
 	}
 	status := credential.Active
-	if a.Status != tenant.Active {
+	switch {
+	case k.Record.Inactive:
+		status = credential.Inactive
+	case a.Status != tenant.Active:
 		status = credential.Suspended
 	}
 	return credential.Key{
-		ID: k.ID, Secret: credential.Secret(k.Secret), Account: k.Account, Principal: k.Principal, Status: status,
+		ID: id, Secret: credential.Secret(k.Record.Secret), Account: k.Record.Account, Principal: u.ARN, Status: status,
 	}, true
 }
 
-// Principal gives who an access key stands for.
+// holder finds the user that a key is of, and its account.
+func (s *Service) holder(k *directory.AccessKey) (*directory.User, *account, bool) {
+	a, found := s.ix.accounts.get(k.Account)
+	if !found {
+		return nil, nil, false
+	}
+	identities, found := s.ix.identities.get(k.Account)
+	if !found {
+		return nil, nil, false
+	}
+	u, found := identities.UserOf(k)
+	if !found {
+		return nil, nil, false
+	}
+	return u.Record, a, true
+}
+
+// Principal gives who an access key stands for; false if it is of nobody.
+// Whether the key is active is decided apart.
 func (s *Service) Principal(accessKeyID string) (call.Principal, bool) {
 	k, found := s.ix.keys.get(accessKeyID)
 	if !found {
 		return call.Principal{}, false
 	}
-	a, found := s.ix.accounts.get(k.Account)
+	u, a, found := s.holder(k.Record)
 	if !found {
 		return call.Principal{}, false
 	}
-	return call.Principal{ARN: k.Principal, Account: k.Account, Tenant: a.Slug, Admin: k.Admin, AccessKeyID: k.ID}, true
+	return call.Principal{
+		Type: call.TypeUser, ARN: u.ARN, Account: u.Account, Tenant: a.Slug, UserID: u.ID,
+		Admin: slices.Contains(u.Managed, directory.AdministratorAccess), AccessKeyID: accessKeyID,
+	}, true
 }
 
 // PlanOf gives the plan of an account; one that allows nothing if there is no

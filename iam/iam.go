@@ -148,7 +148,8 @@ func denied(op string, r Request) error {
 // caller that mixes the two up is refused here and not further down.
 func resourceOf(arn string, account tenant.AccountID) error {
 	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || parts[4] != string(account) {
+	builtin := len(parts) == 6 && parts[2] == "iam" && parts[4] == "aws" // a policy that is everybody's to read
+	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || parts[4] != string(account) && !builtin {
 		return fault.New("iam.Authorise", fault.Denied, "resource %q is not of account %s", arn, account)
 	}
 	return nil

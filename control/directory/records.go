@@ -33,7 +33,8 @@ type User struct {
 	UID     tenant.UID       `json:"uid"` // internal, never used again
 	ID      string           `json:"id"`  // public, as in AIDA…, never used again
 	Tags    []call.Tag       `json:"tags,omitempty"`
-	// Groups are the names of the groups that the user is in.
+	// Groups are the ids (AGPA…) of the groups that the user is in, so that a
+	// group can be given another name by one write.
 	Groups []string `json:"groups,omitempty"`
 	Attached
 	CreatedAt time.Time `json:"createdAt"`
@@ -100,13 +101,14 @@ type PolicyVersion struct {
 
 // AccessKey is a long-lived key of a user.
 type AccessKey struct {
-	ID        string           `json:"id"`
-	Secret    string           `json:"secret"`
-	Account   tenant.AccountID `json:"account"`
-	User      string           `json:"user"`
-	UserUID   tenant.UID       `json:"userUid"`
-	Inactive  bool             `json:"inactive,omitempty"`
-	CreatedAt time.Time        `json:"createdAt"`
+	ID      string           `json:"id"`
+	Secret  string           `json:"secret"`
+	Account tenant.AccountID `json:"account"`
+	// User is the user's name when the key was made; UserUID says whose it is.
+	User      string     `json:"user"`
+	UserUID   tenant.UID `json:"userUid"`
+	Inactive  bool       `json:"inactive,omitempty"`
+	CreatedAt time.Time  `json:"createdAt"`
 }
 
 // Provider is an OIDC identity provider that roles of an account may trust.

@@ -1,0 +1,121 @@
+package directory
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+
+	"github.com/carrel-dev/carrel/iam/policy"
+)
+
+// The bounds of what a Compiler keeps. A policy is at most 6,144 characters,
+// so all of it is some 100 MB at the very most, and a few MB with the policies
+// that people write.
+const (
+	maxDocuments = 8_192
+	maxSets      = 8_192
+)
+
+// Compiler makes Sets of policies' texts and keeps them by what they were made
+// of: accounts with the same policies share one. It is safe for concurrent use.
+type Compiler struct {
+	mu        sync.Mutex
+	documents map[digest]*policy.Document // nil for a text that is refused
+	sets      map[digest]*policy.Set
+}
+
+type digest [sha256.Size]byte
+
+// NewCompiler makes a Compiler that has compiled nothing yet.
+func NewCompiler() *Compiler {
+	return &Compiler{documents: map[digest]*policy.Document{}, sets: map[digest]*policy.Set{}}
+}
+
+// Text is a policy's text with the name that explanations give it.
+type Text struct {
+	Name string
+	Kind policy.Kind
+	Text string
+}
+
+// Parse reads a policy that was checked when it was written; false if it is
+// not one all the same.
+func (c *Compiler) Parse(kind policy.Kind, text string) (*policy.Document, bool) {
+	d := digestOf(Text{Kind: kind, Text: text})
+	c.mu.Lock()
+	doc, known := c.documents[d]
+	c.mu.Unlock()
+	if known {
+		return doc, doc != nil
+	}
+	// The size was bounded by its use when it was written.
+	doc, _, err := policy.ParseFor(policy.ResourceUse, kind, []byte(text))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	makeRoom(c.documents, maxDocuments)
+	if err != nil {
+		doc = nil
+	}
+	c.documents[d] = doc
+	return doc, doc != nil
+}
+
+// Compile makes one Set of texts; false if one of them is no policy.
+func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) {
+	d := digestOf(texts...)
+	c.mu.Lock()
+	set, known := c.sets[d]
+	c.mu.Unlock()
+	if known {
+		return set, true
+	}
+	sources := make([]policy.Source, 0, len(texts))
+	for _, t := range texts {
+		doc, ok := c.Parse(t.Kind, t.Text)
+		if !ok {
+			return nil, false
+		}
+		sources = append(sources, policy.Source{Name: t.Name, Document: doc})
+	}
+	set = policy.Compile(sources...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	makeRoom(c.sets, maxSets)
+	c.sets[d] = set
+	return set, true
+}
+
+// makeRoom forgets a quarter of a full map, whichever: what is still asked
+// for is made again.
+func makeRoom[V any](m map[digest]V, most int) {
+	if len(m) < most {
+		return
+	}
+	left := most / 4
+	for k := range m {
+		if left == 0 {
+			return
+		}
+		delete(m, k)
+		left--
+	}
+}
+
+// digestOf tells lists of texts apart: each part goes in with its length.
+func digestOf(texts ...Text) digest {
+	h := sha256.New()
+	part := func(s string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	for _, t := range texts {
+		h.Write([]byte{byte(t.Kind)})
+		part(t.Name)
+		part(t.Text)
+	}
+	var d digest
+	h.Sum(d[:0])
+	return d
+}
