@@ -543,3 +543,14 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// TestManyVariables evaluates a pattern at its limits.
+func TestManyVariables(t *testing.T) {
+	t.Parallel()
+	identity := set(t, Identity, one(`{'Effect':'Allow','Action':'*','Resource':'arn:aws:s3:::`+strings.Repeat("${k:a}", maxVariables)+strings.Repeat("?", maxOnes)+`'}`))
+	r := &Request{Action: "s3:GetObject", Resource: "arn:aws:s3:::" + strings.Repeat("x", maxVariables+maxOnes), Principal: asUser(), ResourceAccount: "111111111111", Context: &Context{}}
+	r.Context.Set("k:a", "x")
+	if got := Evaluate(r, &Layers{Identity: identity}); got.Verdict != Allowed {
+		t.Errorf("decided %+v", got)
+	}
+}

@@ -129,6 +129,8 @@ func TestRefused(t *testing.T) {
 		"variable with a star":    {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${aws:*}"`), "$.Statement[0].Resource", `'*'`},
 		"variable's prefix":       {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${a s:b}"`), "$.Statement[0].Resource", `' '`},
 		"variable's length":       {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${aws:`+strings.Repeat("b", maxKey)+`}"`), "$.Statement[0].Resource", "bytes"},
+		"many variables":          {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::`+strings.Repeat("${tenant_id}", maxVariables+1)+`"`), "$.Statement[0].Resource", "9 variables"},
+		"many marks":              {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::`+strings.Repeat("?", maxOnes+1)+`"`), "$.Statement[0].Resource", "33 question marks"},
 		"default unquoted":        {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, x}"`), "$.Statement[0].Resource", "default"},
 		"default unclosed":        {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, 'x}"`), "$.Statement[0].Resource", "default"},
 		"default with a tail":     {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, 'x'y}"`), "$.Statement[0].Resource", "default"},

@@ -29,6 +29,8 @@ type syntax struct{ variables, wildcards bool }
 
 // parsePattern takes text apart. Nothing but the document decides what is a
 // wildcard: an escape is literal, and so will be what replaces a variable.
+//
+// The limits are ours, and bound what matching can take.
 func parsePattern(text string, s syntax) (Pattern, *problem) {
 	var out builder
 	for i := 0; i < len(text); {
@@ -52,7 +54,23 @@ func parsePattern(text string, s syntax) (Pattern, *problem) {
 			i += size
 		}
 	}
+	if n := out.pattern.count(One); n > maxOnes {
+		return nil, problemf("Use * instead.", "the pattern has %d question marks; %d are the most.", n, maxOnes)
+	}
+	if n := out.pattern.count(Variable); n > maxVariables {
+		return nil, problemf("Divide it into several conditions.", "the pattern has %d variables; %d are the most.", n, maxVariables)
+	}
 	return out.pattern, nil
+}
+
+// count gives how many tokens of a kind the pattern has.
+func (p Pattern) count(kind TokenKind) (n int) {
+	for _, t := range p {
+		if t.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // builder joins neighbouring literals, and neighbouring runs.
@@ -180,14 +198,7 @@ func (p Pattern) literal() (string, bool) {
 	return p[0].Text, len(p) == 1 && p[0].Kind == Literal
 }
 
-func (p Pattern) has(kind TokenKind) bool {
-	for _, t := range p {
-		if t.Kind == kind {
-			return true
-		}
-	}
-	return false
-}
+func (p Pattern) has(kind TokenKind) bool { return p.count(kind) > 0 }
 
 // parseARN reads a resource pattern. Refused are short ARNs, variables before
 // the fifth colon and wildcards for the service, as by AWS.
