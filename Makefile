@@ -40,8 +40,8 @@ fuzz: ## run every fuzz target for $(FUZZTIME) each (make fuzz FUZZTIME=30s)
 	done
 
 .PHONY: bench
-bench: build ## measure everything in one go and print a table of ratios
-	$(GO) run ./test/bench -bin $(BIN)
+bench: build ## measure everything in one go and print ratios (BEFORE=dir: beside an earlier build)
+	$(GO) run ./test/bench -bin $(BIN) $(if $(BEFORE),-before $(BEFORE))
 
 .PHONY: lint
 lint: ## check formatting and the rules of this code base

@@ -13,6 +13,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -21,7 +22,6 @@ type open struct{ generation atomic.Uint64 }
 func (o *open) Generation() uint64                          { return o.generation.Load() }
 func (*open) Confirmed() time.Time                          { return time.Now() }
 func (*open) Status(tenant.AccountID) (tenant.Status, bool) { return tenant.Active, true }
-func (o *open) KeyActive(string) bool                       { return o.generation.Load() < 100 }
 
 type fixture struct {
 	t     *testing.T
@@ -32,7 +32,9 @@ type fixture struct {
 
 func newFixture(t *testing.T, p Plan) *fixture {
 	f := &fixture{t: t, world: &open{}}
-	f.auth = iam.New(f.world, time.Now)
+	directory := iamtest.NewDirectory()
+	directory.Gone = func(*call.Principal) bool { return f.world.generation.Load() >= 100 }
+	f.auth = iamtest.With(f.world, directory)
 	f.ctl = New(f.auth, func(tenant.AccountID) Plan { return p }, time.Now)
 	return f
 }
@@ -40,7 +42,7 @@ func newFixture(t *testing.T, p Plan) *fixture {
 func (f *fixture) grant(account tenant.AccountID, reserved int) iam.Grant {
 	f.t.Helper()
 	g, err := f.auth.AuthoriseCall(&call.Call{
-		Principal: call.Principal{Account: account, Admin: true}, Owner: tenant.Identity{Account: account},
+		Principal: call.Principal{Type: call.TypeUser, Account: account}, Owner: tenant.Identity{Account: account},
 		Target: &function.Target{FunctionUID: tenant.UID("f" + account), Reserved: reserved, ARN: function.ARN("us-east-1", account, "f", "1")},
 	})
 	if err != nil {

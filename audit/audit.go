@@ -30,7 +30,11 @@ const (
 	KindActed journal.Kind = 4
 )
 
-const schema = 1
+// schema is that of records of KindCall; 1 had no Parent and no Gatekeeper.
+const schema = 2
+
+// entrySchema is that of entries.
+const entrySchema = 1
 
 // Journal is what the log needs of the node journal.
 type Journal interface {
@@ -70,7 +74,18 @@ func (l *Log) Allowed(g iam.Grant) uint64 {
 	b = fields.Text(b, c.Trigger)
 	b = fields.Int(b, c.Received.UnixNano())
 	b = fields.Uint(b, g.Generation())
+	b = fields.Text(b, parent(c.Chain))
+	b = fields.Text(b, g.Gatekeeper())
 	return l.journal.Append(KindCall, b)
+}
+
+// parent gives the request in which the caller of a call ran; empty if the
+// caller is no function.
+func parent(chain []call.Link) string {
+	if len(chain) == 0 {
+		return ""
+	}
+	return chain[len(chain)-1].RequestID
 }
 
 // OpenCall is a decision to run a call, as read back from the journal.
@@ -88,11 +103,16 @@ type OpenCall struct {
 	Trigger     call.Trigger
 	Received    time.Time
 	Generation  uint64
+	// Parent is the request that the caller, a function, ran in; empty if it
+	// is none. Requests joined by it are a chain of calls.
+	Parent string
+	// Gatekeeper is the role for which the callers before it were not asked.
+	Gatekeeper string
 }
 
 // DecodeCall reads a record of KindCall.
 func DecodeCall(b []byte) (OpenCall, error) {
-	r, _, err := fields.Read(b, schema)
+	r, version, err := fields.Read(b, schema)
 	if err != nil {
 		return OpenCall{}, err
 	}
@@ -102,6 +122,9 @@ func DecodeCall(b []byte) (OpenCall, error) {
 		Owner:     tenant.Identity{Account: tenant.AccountID(r.Text()), EndTenant: tenant.UID(r.Text())},
 		EndTenant: tenant.EndTenantID(r.Text()), FunctionUID: tenant.UID(r.Text()), Function: function.Name(r.Text()),
 		Version: r.Text(), Trigger: call.Trigger(r.Text()), Received: time.Unix(0, r.Int()).UTC(), Generation: r.Uint(),
+	}
+	if version >= 2 {
+		c.Parent, c.Gatekeeper = r.Text(), r.Text()
 	}
 	return c, r.Done()
 }
@@ -121,6 +144,10 @@ type Entry struct {
 	Kind      string           `json:"kind,omitempty"`
 	Code      string           `json:"code,omitempty"`
 	Message   string           `json:"message,omitempty"`
+	// Parent is the request that the caller, a function, ran in.
+	Parent string `json:"parent,omitempty"`
+	// Gatekeeper is the role for which the callers before it were not asked.
+	Gatekeeper string `json:"gatekeeper,omitempty"`
 	// Count is how many refusals the entry stands for; 0 for one.
 	Count int64 `json:"count,omitempty"`
 }
@@ -131,10 +158,11 @@ func (l *Log) entry(r iam.Request, requestID, outcome string, err error) []byte 
 
 func (l *Log) newEntry(r iam.Request, requestID, outcome string, err error) Entry {
 	e := Entry{
-		Schema: schema, RequestID: requestID, At: l.now().UTC(),
+		Schema: entrySchema, RequestID: requestID, At: l.now().UTC(),
 		Principal: r.Principal.ARN, AccessKey: r.Principal.AccessKeyID,
 		Account: r.Owner.Account, EndTenant: r.Owner.EndTenant,
 		Action: r.Action, Resource: r.Resource, Outcome: outcome,
+		Parent: parent(r.Chain),
 	}
 	if err != nil {
 		f := fault.From("audit", err)
@@ -158,7 +186,9 @@ func encode(e Entry) []byte {
 // must not be done then.
 func (l *Log) Decide(_ context.Context, g iam.Grant, requestID string) (done func(error), err error) {
 	r := g.Request()
-	seq := l.journal.Append(KindAct, l.entry(r, requestID, "allowed", nil))
+	allowed := l.newEntry(r, requestID, "allowed", nil)
+	allowed.Gatekeeper = g.Gatekeeper()
+	seq := l.journal.Append(KindAct, encode(allowed))
 	if err := l.journal.Sync(seq); err != nil {
 		return nil, fault.Wrap("audit.Decide", fault.Unavailable, err,
 			"the audit journal cannot be written, so the request was not carried out").

@@ -9,6 +9,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -37,14 +38,13 @@ type open struct{}
 func (open) Generation() uint64                            { return 7 }
 func (open) Confirmed() time.Time                          { return time.Now() }
 func (open) Status(tenant.AccountID) (tenant.Status, bool) { return tenant.Active, true }
-func (open) KeyActive(string) bool                         { return true }
 
 const acme tenant.AccountID = "111111111111"
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func principal() call.Principal {
-	return call.Principal{ARN: "arn:aws:iam::111111111111:user/admin", Account: acme, Admin: true, AccessKeyID: "AKIAACME"}
+	return call.Principal{Type: call.TypeUser, ARN: "arn:aws:iam::111111111111:user/admin", Account: acme, AccessKeyID: "AKIAACME"}
 }
 
 func newLog() (*Log, *recorder) {
@@ -58,8 +58,9 @@ func TestAllowedCallReadsBack(t *testing.T) {
 		RequestID: "id", Attempt: 2, Principal: principal(), Owner: tenant.Identity{Account: acme, EndTenant: "e"}, EndTenant: "blue",
 		Target:  &function.Target{FunctionUID: "f", Name: "hello", Version: "3", ARN: function.ARN("us-east-1", acme, "hello", "3")},
 		Trigger: call.ViaEvent, Received: noon.Add(-time.Second),
+		Chain: []call.Link{{Principal: principal(), RequestID: "outer"}, {Principal: principal(), RequestID: "inner"}},
 	}
-	g, err := iam.New(open{}, time.Now).AuthoriseCall(c)
+	g, err := iamtest.Authority(open{}).AuthoriseCall(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +71,7 @@ func TestAllowedCallReadsBack(t *testing.T) {
 	want := OpenCall{
 		RequestID: "id", Attempt: 2, At: noon, Principal: c.Principal.ARN, AccessKeyID: "AKIAACME", Owner: c.Owner, EndTenant: "blue",
 		FunctionUID: "f", Function: "hello", Version: "3", Trigger: call.ViaEvent, Received: c.Received, Generation: 7,
+		Parent: "inner",
 	}
 	if err != nil || got != want {
 		t.Errorf("read back %+v, %v; want %+v", got, err, want)
@@ -78,7 +80,7 @@ func TestAllowedCallReadsBack(t *testing.T) {
 
 func TestControlActIsOnTheDiskBeforeItIsDone(t *testing.T) {
 	l, r := newLog()
-	g, err := iam.New(open{}, time.Now).Authorise(iam.Request{
+	g, err := iamtest.Authority(open{}).Authorise(iam.Request{
 		Principal: principal(), Action: "lambda:DeleteFunction", Resource: function.ARN("us-east-1", acme, "f", ""), Owner: tenant.Identity{Account: acme},
 	})
 	if err != nil {

@@ -57,6 +57,26 @@ type Object struct {
 	OrgPath string
 }
 
+// RequestTags gives the condition keys of a request that sets tags:
+// aws:RequestTag/KEY for each, and aws:TagKeys.
+func RequestTags(tags []call.Tag) []Key {
+	if len(tags) == 0 {
+		return nil
+	}
+	keys := make([]Key, 0, len(tags)+1)
+	names := make([]string, 0, len(tags))
+	for _, t := range tags {
+		keys = append(keys, Key{Name: "aws:requesttag/" + t.Key, Values: []string{t.Value}})
+		names = append(names, t.Key)
+	}
+	return append(keys, TagKeys(names))
+}
+
+// TagKeys gives the condition key of a request that names tags without values.
+func TagKeys(names []string) Key {
+	return Key{Name: "aws:tagkeys", Values: names, Multiple: true}
+}
+
 // Key is a condition key that a request brings along, as in
 // sts:ExternalId or aws:RequestTag/team.
 type Key struct {

@@ -5,17 +5,30 @@
 // call runs, and a store gives up tenants' data, only against a Grant for
 // exactly that action and resource.
 //
-// The rule at present: the user admin of an account may do everything on the
-// resources of its own account and nothing elsewhere.
+// A decision is made by the policies of package policy, and by rules that no
+// policy can change:
+//
+//   - A call carries the chain of its callers. Every one of them has to be
+//     allowed what the last one asks, each by its own policies. A role that
+//     an operator marked as gatekeeper ends this for resources of its own
+//     account: who called it is not asked.
+//   - A session that acts for an end tenant acts for no other.
+//   - An account that is not served is neither asked for nor answered.
+//   - A snapshot that nobody confirmed for MaxStale decides nothing.
+//
+// A session's end is checked where the credential is presented, not here: a
+// call that was accepted in time may wait. What is looked up at every
+// decision is whether user, role and key still exist, and what they may do.
 package iam
 
 import (
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam/policy"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -31,24 +44,43 @@ type Snapshot interface {
 	Confirmed() time.Time
 	// Status gives the state of an account; false if there is none.
 	Status(tenant.AccountID) (tenant.Status, bool)
-	// KeyActive tells whether an access key exists and is active.
-	KeyActive(accessKeyID string) bool
 }
 
 // MaxStale is how long decisions are made from a snapshot that nobody
 // confirmed: a revocation takes effect within it, or the node refuses.
 const MaxStale = 5 * time.Second
 
-// Authority decides.
+// Config is what an Authority decides by. All fields but Explained are needed.
+type Config struct {
+	Snapshot  Snapshot
+	Directory Directory
+	// Region is the installation's: aws:RequestedRegion.
+	Region string
+	// Now is the clock.
+	Now func() time.Time
+	// Explained makes the encoded message that a refused control operation
+	// carries for its caller; nil for none.
+	Explained func(Request, policy.Explanation) string
+}
+
+// Authority decides. It is safe for concurrent use.
 type Authority struct {
-	snapshot Snapshot
-	now      func() time.Time
+	Config
+	sessions sessionSets
+	scratch  sync.Pool
+	clock    atomic.Pointer[clockText]
 	decided  atomic.Uint64
 }
 
-// New makes an Authority over a snapshot. The clock is for staleness only.
-func New(s Snapshot, now func() time.Time) *Authority {
-	return &Authority{snapshot: s, now: now}
+// New makes an Authority. It panics if something is missing: one that cannot
+// refuse must not start.
+func New(cfg Config) *Authority {
+	if cfg.Snapshot == nil || cfg.Directory == nil || cfg.Now == nil {
+		panic("iam: Config needs Snapshot, Directory and Now")
+	}
+	a := &Authority{Config: cfg}
+	a.scratch.New = func() any { return new(evaluation) }
+	return a
 }
 
 // Request is one question: may the principal do the action on the resource,
@@ -59,6 +91,14 @@ type Request struct {
 	// Resource is the ARN of what is acted on.
 	Resource string
 	Owner    tenant.Identity
+	// EndTenant is the end tenant that the request names, if it names one:
+	// carrel:TenantId is it, then.
+	EndTenant tenant.EndTenantID
+	// Keys are condition keys that only the operation knows. Those that follow
+	// from the other fields cannot be given here.
+	Keys []Key
+	// Chain is who called before the principal, oldest first.
+	Chain []call.Link
 }
 
 // Grant is the proof of one positive decision.
@@ -69,6 +109,7 @@ type decision struct {
 	call       *call.Call
 	generation uint64
 	at         time.Time
+	gatekeeper string
 }
 
 // Authorise decides a data or control operation.
@@ -86,6 +127,8 @@ func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
 		Action:    InvokeAction,
 		Resource:  c.Target.ARN,
 		Owner:     c.Owner,
+		EndTenant: c.EndTenant,
+		Chain:     c.Chain,
 	}, c)
 }
 
@@ -93,67 +136,13 @@ func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
 // decides again otherwise. A stage that made a call wait uses it.
 func (a *Authority) Renew(g Grant) (Grant, error) {
 	d := g.must()
-	if d.generation == a.snapshot.Generation() && a.fresh() {
+	if d.generation == a.Snapshot.Generation() && a.fresh() {
 		return g, nil
 	}
 	return a.decide(d.request, d.call)
 }
 
-func (a *Authority) fresh() bool { return a.now().Sub(a.snapshot.Confirmed()) <= MaxStale }
-
-func (a *Authority) decide(r Request, c *call.Call) (Grant, error) {
-	const op = "iam.Authorise"
-	// Read before anything is looked up, so that a change while we decide
-	// makes the grant stale and never the other way round.
-	generation := a.snapshot.Generation()
-	if !a.fresh() {
-		return Grant{}, fault.New(op, fault.Unavailable,
-			"this node has not been able to confirm its policies for %s and refuses until it can", MaxStale)
-	}
-	if err := a.served(op, r); err != nil {
-		return Grant{}, err
-	}
-	if !r.Principal.Admin || r.Principal.Account != r.Owner.Account || !a.snapshot.KeyActive(r.Principal.AccessKeyID) {
-		return Grant{}, denied(op, r)
-	}
-	if err := resourceOf(r.Resource, r.Owner.Account); err != nil {
-		return Grant{}, denied(op, r)
-	}
-	a.decided.Add(1)
-	return Grant{&decision{request: r, call: c, generation: generation, at: a.now()}}, nil
-}
-
-// served refuses for accounts that are suspended, closing or unknown.
-func (a *Authority) served(op string, r Request) error {
-	for _, account := range []tenant.AccountID{r.Principal.Account, r.Owner.Account} {
-		status, known := a.snapshot.Status(account)
-		if !known {
-			return denied(op, r)
-		}
-		if status != tenant.Active {
-			return fault.New(op, fault.Suspended, "account %s is %s", account, status).
-				WithCode("AccessDeniedException").WithRemedy("Ask the operator of this installation.")
-		}
-	}
-	return nil
-}
-
-func denied(op string, r Request) error {
-	return fault.New(op, fault.Denied,
-		"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-		r.Principal.ARN, r.Action, r.Resource, r.Action).WithCode("AccessDeniedException")
-}
-
-// resourceOf makes sure that the resource named is one of the owner's: a
-// caller that mixes the two up is refused here and not further down.
-func resourceOf(arn string, account tenant.AccountID) error {
-	parts := strings.SplitN(arn, ":", 6)
-	builtin := len(parts) == 6 && parts[2] == "iam" && parts[4] == "aws" // a policy that is everybody's to read
-	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || parts[4] != string(account) && !builtin {
-		return fault.New("iam.Authorise", fault.Denied, "resource %q is not of account %s", arn, account)
-	}
-	return nil
-}
+func (a *Authority) fresh() bool { return a.Now().Sub(a.Snapshot.Confirmed()) <= MaxStale }
 
 // Decided counts the grants made since the start.
 func (a *Authority) Decided() uint64 { return a.decided.Load() }
@@ -181,6 +170,10 @@ func (g Grant) Call() *call.Call { return g.must().call }
 
 // Request gives what was asked and allowed.
 func (g Grant) Request() Request { return g.must().request }
+
+// Gatekeeper is the ARN of the role whose mark ended the chain, so that those
+// who called it were not asked; empty if all were.
+func (g Grant) Gatekeeper() string { return g.must().gatekeeper }
 
 // Generation is the state of policies and credentials it was decided at.
 func (g Grant) Generation() uint64 { return g.must().generation }

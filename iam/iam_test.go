@@ -1,12 +1,16 @@
-package iam
+package iam_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
+	"github.com/carrel-dev/carrel/iam/policy"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -15,7 +19,8 @@ type world struct {
 	generation uint64
 	confirmed  time.Time
 	status     map[tenant.AccountID]tenant.Status
-	keys       map[string]bool
+	now        time.Time
+	*iamtest.Directory
 }
 
 func (w *world) Generation() uint64   { return w.generation }
@@ -24,7 +29,6 @@ func (w *world) Status(a tenant.AccountID) (tenant.Status, bool) {
 	s, found := w.status[a]
 	return s, found
 }
-func (w *world) KeyActive(k string) bool { return w.keys[k] }
 
 const (
 	acme   tenant.AccountID = "111111111111"
@@ -33,43 +37,68 @@ const (
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func newWorld() (*world, *Authority, *time.Time) {
-	now := noon
+func newWorld() (*world, *iam.Authority) {
 	w := &world{
-		confirmed: noon, keys: map[string]bool{"AKIAACME": true, "AKIAGLOBEX": true},
+		confirmed: noon, now: noon, Directory: iamtest.NewDirectory(),
 		status: map[tenant.AccountID]tenant.Status{acme: tenant.Active, globex: tenant.Active},
 	}
-	return w, New(w, func() time.Time { return now }), &now
+	return w, iam.New(iam.Config{Snapshot: w, Directory: w, Region: "us-east-1", Now: func() time.Time { return w.now }})
 }
 
-func admin(a tenant.AccountID, key string) call.Principal {
-	return call.Principal{ARN: "arn:aws:iam::" + string(a) + ":user/admin", Account: a, Admin: true, AccessKeyID: key}
+var slugs = map[tenant.AccountID]tenant.Slug{acme: "acme", globex: "globex"}
+
+func user(a tenant.AccountID, name string) call.Principal {
+	return call.Principal{
+		Type: call.TypeUser, ARN: "arn:aws:iam::" + string(a) + ":user/" + name, Account: a, Tenant: slugs[a],
+		AccessKeyID: "AKIA" + strings.ToUpper(name),
+	}
+}
+
+func roleARN(a tenant.AccountID, role string) string {
+	return "arn:aws:iam::" + string(a) + ":role/" + role
+}
+
+// role gives a session of a role.
+func role(a tenant.AccountID, name string) call.Principal {
+	return call.Principal{
+		Type: call.TypeRole, ARN: "arn:aws:sts::" + string(a) + ":assumed-role/" + name + "/s", Account: a, Tenant: slugs[a],
+		Session: &call.Session{ID: "s", Issuer: roleARN(a, name), Name: "s", Issued: noon},
+	}
 }
 
 func arnOf(a tenant.AccountID) string { return function.ARN("us-east-1", a, "f", "") }
 
-func own() Request {
-	return Request{Principal: admin(acme, "AKIAACME"), Action: "lambda:GetFunction", Resource: arnOf(acme), Owner: tenant.Identity{Account: acme}}
+func own() iam.Request {
+	return iam.Request{Principal: user(acme, "admin"), Action: "lambda:GetFunction", Resource: arnOf(acme), Owner: tenant.Identity{Account: acme}}
 }
 
-func TestOnlyTheOwnersAdminIsAllowed(t *testing.T) {
+func identity(text string) *iam.Subject {
+	return &iam.Subject{Identity: iamtest.Set(policy.Identity, text)}
+}
+
+func TestRulesThatNoPolicyChanges(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
-		change func(*world, *Request)
+		change func(*world, *iam.Request)
 		want   fault.Kind
 	}{
-		"another account's resource":       {func(_ *world, r *Request) { r.Resource, r.Owner.Account = arnOf(globex), globex }, fault.Denied},
-		"another account as owner only":    {func(_ *world, r *Request) { r.Owner.Account = globex }, fault.Denied},
-		"another account in the ARN only":  {func(_ *world, r *Request) { r.Resource = arnOf(globex) }, fault.Denied},
-		"a malformed ARN":                  {func(_ *world, r *Request) { r.Resource = "f" }, fault.Denied},
-		"no admin":                         {func(_ *world, r *Request) { r.Principal.Admin = false }, fault.Denied},
-		"a revoked key":                    {func(w *world, _ *Request) { w.keys["AKIAACME"] = false }, fault.Denied},
-		"a suspended caller":               {func(w *world, _ *Request) { w.status[acme] = tenant.Suspended }, fault.Suspended},
-		"a closing caller":                 {func(w *world, _ *Request) { w.status[acme] = tenant.Closing }, fault.Suspended},
-		"an account that does not exist":   {func(w *world, _ *Request) { delete(w.status, acme) }, fault.Denied},
-		"a snapshot that nobody confirmed": {func(w *world, _ *Request) { w.confirmed = noon.Add(-MaxStale - 1) }, fault.Unavailable},
+		"another account's resource":       {func(_ *world, r *iam.Request) { r.Resource, r.Owner.Account = arnOf(globex), globex }, fault.Denied},
+		"another account as owner only":    {func(_ *world, r *iam.Request) { r.Owner.Account = globex }, fault.Denied},
+		"another account in the ARN only":  {func(_ *world, r *iam.Request) { r.Resource = arnOf(globex) }, fault.Denied},
+		"an ARN without an account":        {func(_ *world, r *iam.Request) { r.Resource = "arn:aws:lambda:us-east-1::function:f" }, fault.Denied},
+		"a malformed ARN":                  {func(_ *world, r *iam.Request) { r.Resource = "f" }, fault.Denied},
+		"a principal of no type":           {func(_ *world, r *iam.Request) { r.Principal.Type = "" }, fault.Denied},
+		"a principal that is gone":         {func(w *world, r *iam.Request) { w.Subjects[r.Principal.ARN] = nil }, fault.Denied},
+		"a suspended caller":               {func(w *world, _ *iam.Request) { w.status[acme] = tenant.Suspended }, fault.Suspended},
+		"a closing caller":                 {func(w *world, _ *iam.Request) { w.status[acme] = tenant.Closing }, fault.Suspended},
+		"an account that does not exist":   {func(w *world, _ *iam.Request) { delete(w.status, acme) }, fault.Denied},
+		"a snapshot that nobody confirmed": {func(w *world, _ *iam.Request) { w.confirmed = noon.Add(-iam.MaxStale - 1) }, fault.Unavailable},
+		"a suspended account in the chain": {func(w *world, r *iam.Request) {
+			w.status[globex], r.Chain = tenant.Suspended, []call.Link{{Principal: user(globex, "admin")}}
+		}, fault.Suspended},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, a, _ := newWorld()
+			w, a := newWorld()
 			r := own()
 			if _, err := a.Authorise(r); err != nil {
 				t.Fatalf("the harmless request was refused: %v", err)
@@ -83,7 +112,8 @@ func TestOnlyTheOwnersAdminIsAllowed(t *testing.T) {
 }
 
 func TestGrantIsForExactlyWhatWasAsked(t *testing.T) {
-	_, a, _ := newWorld()
+	t.Parallel()
+	_, a := newWorld()
 	g, err := a.Authorise(own())
 	if err != nil {
 		t.Fatal(err)
@@ -99,9 +129,11 @@ func TestGrantIsForExactlyWhatWasAsked(t *testing.T) {
 }
 
 func TestZeroGrantPanics(t *testing.T) {
-	for name, use := range map[string]func(Grant){
-		"Check": func(g Grant) { g.Check("a", "b") }, "Call": func(g Grant) { g.Call() },
-		"Request": func(g Grant) { g.Request() }, "Generation": func(g Grant) { g.Generation() },
+	t.Parallel()
+	for name, use := range map[string]func(iam.Grant){
+		"Check": func(g iam.Grant) { g.Check("a", "b") }, "Call": func(g iam.Grant) { g.Call() },
+		"Request": func(g iam.Grant) { g.Request() }, "Generation": func(g iam.Grant) { g.Generation() },
+		"Gatekeeper": func(g iam.Grant) { g.Gatekeeper() },
 	} {
 		func() {
 			defer func() {
@@ -109,13 +141,14 @@ func TestZeroGrantPanics(t *testing.T) {
 					t.Errorf("%s of a zero Grant did not panic", name)
 				}
 			}()
-			use(Grant{})
+			use(iam.Grant{})
 		}()
 	}
 }
 
 func TestRenewDecidesAgainWhenAnythingMoved(t *testing.T) {
-	w, a, now := newWorld()
+	t.Parallel()
+	w, a := newWorld()
 	g, err := a.Authorise(own())
 	if err != nil {
 		t.Fatal(err)
@@ -129,8 +162,227 @@ func TestRenewDecidesAgainWhenAnythingMoved(t *testing.T) {
 		t.Errorf("a grant from before the suspension was renewed: %v", err)
 	}
 	w.status[acme] = tenant.Active
-	*now = noon.Add(MaxStale + 1)
+	w.now = noon.Add(iam.MaxStale + 1)
 	if _, err := a.Renew(g); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a grant was renewed from a stale snapshot: %v", err)
+	}
+}
+
+const onlyF = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:*","Resource":"arn:aws:lambda:*:*:function:f"}]}`
+
+// TestEveryLinkOfTheChainIsAsked: the confused deputy. A role that may do
+// everything does nothing for a caller who may not, unless it is a gatekeeper,
+// and then on its own account's resources only.
+func TestEveryLinkOfTheChainIsAsked(t *testing.T) {
+	t.Parallel()
+	w, a := newWorld()
+	bob, deputy := user(acme, "bob"), role(acme, "deputy")
+	w.Subjects[bob.ARN] = identity(onlyF)
+	onG := strings.Replace(arnOf(acme), ":f", ":g", 1)
+	request := iam.Request{
+		Principal: deputy, Action: "lambda:GetFunction", Resource: onG, Owner: tenant.Identity{Account: acme},
+		Chain: []call.Link{{Principal: bob, RequestID: "r"}},
+	}
+	alone := request
+	alone.Chain = nil
+	if _, err := a.Authorise(alone); err != nil {
+		t.Fatalf("control: without its caller the deputy is refused: %v", err)
+	}
+	twin := request
+	twin.Resource = arnOf(acme)
+	if _, err := a.Authorise(twin); err != nil {
+		t.Fatalf("twin: what both may do is refused: %v", err)
+	}
+	_, err := a.Authorise(request)
+	if !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), bob.ARN) {
+		t.Errorf("the deputy did for its caller what the caller may not: %v", err)
+	}
+	// Another caller in between, that may do everything, changes nothing.
+	longer := request
+	longer.Chain = append(request.Chain, call.Link{Principal: role(acme, "middle"), RequestID: "r2"})
+	if _, err := a.Authorise(longer); !fault.Is(err, fault.Denied) {
+		t.Errorf("a longer chain gained what a shorter one does not have: %v", err)
+	}
+
+	keeper := identity(iamtest.AllowAll)
+	keeper.Gatekeeper = true
+	w.Subjects[deputy.ARN] = keeper
+	g, err := a.Authorise(request)
+	if err != nil || g.Gatekeeper() != deputy.Session.Issuer {
+		t.Fatalf("a gatekeeper does not speak for its callers: %v", err)
+	}
+	if g, err := a.Authorise(twin); err != nil || g.Gatekeeper() == "" {
+		t.Errorf("the grant does not say that a gatekeeper ended the chain: %v", err)
+	}
+	// A gatekeeper of one account is none on another account's resources.
+	foreign := request
+	foreign.Resource, foreign.Owner.Account = strings.Replace(arnOf(globex), ":f", ":g", 1), globex
+	w.Objects[foreign.Resource] = iam.Object{Policy: iamtest.Set(policy.Resource, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+		"Principal":{"AWS":"`+string(acme)+`"},"Action":"lambda:*","Resource":"*"}]}`)}
+	if _, err := a.Authorise(foreign); !fault.Is(err, fault.Denied) {
+		t.Errorf("a gatekeeper dropped its callers for another account's resource: %v", err)
+	}
+	foreign.Chain = nil
+	if _, err := a.Authorise(foreign); err != nil {
+		t.Errorf("twin: with the owner's consent the role itself is refused: %v", err)
+	}
+}
+
+func TestCapsAndSessionPoliciesBind(t *testing.T) {
+	t.Parallel()
+	w, a := newWorld()
+	for name, bind := range map[string]func(*call.Session){
+		"a session policy": func(s *call.Session) { s.Policies = []string{onlyF} },
+		"a managed session policy": func(s *call.Session) {
+			doc, _, err := policy.Parse(policy.Identity, []byte(onlyF))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Policies["arn:aws:iam::111111111111:policy/only-f"] = doc
+			s.Managed = []string{"arn:aws:iam::111111111111:policy/only-f"}
+		},
+		"a cap":                    func(s *call.Session) { s.Caps = []string{onlyF} },
+		"a cap after a wider one":  func(s *call.Session) { s.Caps = []string{iamtest.AllowAll, onlyF} },
+		"a cap before a wider one": func(s *call.Session) { s.Caps = []string{onlyF, iamtest.AllowAll} },
+	} {
+		p := role(acme, "r")
+		bind(p.Session)
+		r := own()
+		r.Principal = p
+		if _, err := a.Authorise(r); err != nil {
+			t.Errorf("%s refuses what it allows: %v", name, err)
+		}
+		r.Resource += "2"
+		if _, err := a.Authorise(r); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s allows what it does not: %v", name, err)
+		}
+	}
+	// What cannot be read or found allows nothing.
+	for name, bind := range map[string]func(*call.Session){
+		"a malformed session policy": func(s *call.Session) { s.Policies = []string{"{"} },
+		"a malformed cap":            func(s *call.Session) { s.Caps = []string{"{}"} },
+		"a managed policy gone":      func(s *call.Session) { s.Managed = []string{"arn:aws:iam::111111111111:policy/gone"} },
+	} {
+		r := own()
+		r.Principal = role(acme, "r")
+		bind(r.Principal.Session)
+		if _, err := a.Authorise(r); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v, want denied", name, err)
+		}
+	}
+	// A federated user without a session policy may do nothing.
+	r := own()
+	r.Principal = role(acme, "r")
+	r.Principal.Type, r.Principal.Session.Issuer = call.TypeFederated, user(acme, "admin").ARN
+	if _, err := a.Authorise(r); !fault.Is(err, fault.Denied) {
+		t.Errorf("a federated user without a session policy: %v", err)
+	}
+}
+
+// TestEndTenantActsForItself: an end tenant's session is for that end tenant,
+// whatever policies say, and gains nothing from a name.
+func TestEndTenantActsForItself(t *testing.T) {
+	t.Parallel()
+	_, a := newWorld()
+	p := role(acme, "fn")
+	p.Session.EndTenant, p.Session.EndTenantUID = "globex", "uid-of-acmes-globex" // named like another account
+	ask := func(endTenant tenant.EndTenantID, uid tenant.UID, chain ...call.Link) error {
+		r := iam.Request{Principal: p, Action: iam.InvokeAction, Resource: arnOf(acme), Owner: tenant.Identity{Account: acme, EndTenant: uid}, EndTenant: endTenant, Chain: chain}
+		if len(chain) > 0 {
+			r.Principal = role(acme, "other")
+		}
+		_, err := a.Authorise(r)
+		return err
+	}
+	if err := ask("globex", "uid-of-acmes-globex"); err != nil {
+		t.Fatalf("twin: its own: %v", err)
+	}
+	if err := ask("", ""); err != nil {
+		t.Errorf("twin: what belongs to no end tenant: %v", err)
+	}
+	for name, err := range map[string]error{
+		"another end tenant":               ask("blue", "uid-of-blue"),
+		"another one's uid":                ask("globex", "uid-of-blue"),
+		"another one by name only":         ask("blue", ""),
+		"another one, from a chain behind": ask("blue", "uid-of-blue", call.Link{Principal: p}),
+	} {
+		if !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v, want denied", name, err)
+		}
+	}
+	r := iam.Request{Principal: p, Action: "lambda:GetFunction", Resource: arnOf(globex), Owner: tenant.Identity{Account: globex}}
+	if _, err := a.Authorise(r); !fault.Is(err, fault.Denied) {
+		t.Errorf("an end tenant named like an account reached the account: %v", err)
+	}
+}
+
+const pooled = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject"],"Resource":"arn:aws:s3:::myapp-${tenant_id}/*"}]}`
+
+func TestTenantTagIsThePlatforms(t *testing.T) {
+	t.Parallel()
+	w, a := newWorld()
+	byTag := strings.Replace(pooled, "${tenant_id}", "${aws:PrincipalTag/tenant_id}", 1)
+	for _, text := range []string{pooled, byTag} {
+		p := role(acme, "data")
+		w.Subjects[p.ARN] = identity(text)
+		// Tags that record or session hold all the same, in any case, change nothing.
+		w.Subjects[p.ARN].Tags = []call.Tag{{Key: "Tenant_ID", Value: "globex"}}
+		p.Session.Tags = []call.Tag{{Key: "tenant_id", Value: "globex"}, {Key: "TENANT_ID", Value: "globex"}}
+		ask := func(bucket string) error {
+			r := iam.Request{Principal: p, Action: "s3:GetObject", Resource: "arn:aws:s3:::" + bucket + "/k", Owner: tenant.Identity{Account: acme}}
+			r.Keys = []iam.Key{{Name: "aws:PrincipalTag/tenant_id", Values: []string{"globex"}}, {Name: "carrel:TenantId", Values: []string{"globex"}}}
+			_, err := a.Authorise(r)
+			return err
+		}
+		if err := ask("myapp-acme"); err != nil {
+			t.Errorf("%s: its own bucket: %v", text, err)
+		}
+		if err := ask("myapp-globex"); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: a tag made another tenant of it: %v", text, err)
+		}
+		p.Session.EndTenant, p.Session.EndTenantUID = "blue", "uid"
+		if err := ask("myapp-blue"); err != nil {
+			t.Errorf("%s: the end tenant's own: %v", text, err)
+		}
+		if err := ask("myapp-acme"); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: the end tenant has the account's own: %v", text, err)
+		}
+	}
+}
+
+func TestActingForAnEndTenantNeedsAPolicy(t *testing.T) {
+	t.Parallel()
+	w, a := newWorld()
+	p := user(acme, "gateway")
+	w.Subjects[p.ARN] = identity(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":"*",
+		"Condition":{"StringEquals":{"carrel:TenantId":["blue","acme"]}}}]}`)
+	ask := func(id tenant.EndTenantID) error {
+		_, err := a.Authorise(iam.Request{Principal: p, Action: iam.InvokeAction, Resource: arnOf(acme), Owner: tenant.Identity{Account: acme}, EndTenant: id})
+		return err
+	}
+	if err := ask("blue"); err != nil {
+		t.Errorf("the end tenant that the policy names: %v", err)
+	}
+	if err := ask("red"); !fault.Is(err, fault.Denied) {
+		t.Errorf("one that it does not: %v", err)
+	}
+}
+
+func TestRefusalsNameTheLayer(t *testing.T) {
+	t.Parallel()
+	deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}`
+	for want, s := range map[string]*iam.Subject{
+		"because no identity-based policy allows the lambda:GetFunction action":          {},
+		"because no permissions boundary allows the lambda:GetFunction action":           {Identity: iamtest.Set(policy.Identity, iamtest.AllowAll), Boundary: &policy.Set{}},
+		"because no service control policy allows the lambda:GetFunction action":         {Identity: iamtest.Set(policy.Identity, iamtest.AllowAll), SCPs: []policy.Level{{Name: "root"}}},
+		"with an explicit deny in a service control policy":                              {Identity: iamtest.Set(policy.Identity, iamtest.AllowAll), SCPs: []policy.Level{{Name: "root", Set: iamtest.Set(policy.SCP, deny)}}},
+		"with an explicit deny in an identity-based policy":                              {Identity: iamtest.Set(policy.Identity, deny)},
+		"because the key, user, role or session of arn:aws:iam::111111111111:user/admin": nil,
+	} {
+		w, a := newWorld()
+		w.Subjects[own().Principal.ARN] = s
+		if _, err := a.Authorise(own()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/meter"
 	"github.com/carrel-dev/carrel/sandbox"
@@ -28,7 +29,6 @@ func (w *world) Status(tenant.AccountID) (tenant.Status, bool) {
 	}
 	return tenant.Active, true
 }
-func (*world) KeyActive(string) bool { return true }
 
 // driver runs nothing; it answers as it is told, or dies before it answers.
 type driver struct {
@@ -80,7 +80,7 @@ func (f *fixture) open(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority := iam.New(f.world, time.Now)
+	authority := iamtest.Authority(f.world)
 	f.journal = j
 	f.Pipeline = &Pipeline{
 		Authority: authority, Sandbox: f.driver, Audit: audit.New(j, time.Now), Ledger: meter.NewLedger(j), Logs: f.sink, Counter: f.sink, Queue: f.sink, Now: time.Now,
@@ -92,7 +92,7 @@ const acme tenant.AccountID = "111111111111"
 
 func newCall(id string) *call.Call {
 	return &call.Call{
-		RequestID: id, Attempt: 1, Principal: call.Principal{Account: acme, Admin: true}, Owner: tenant.Identity{Account: acme},
+		RequestID: id, Attempt: 1, Principal: call.Principal{Type: call.TypeUser, Account: acme}, Owner: tenant.Identity{Account: acme},
 		Target:  &function.Target{FunctionUID: "f", Name: "hello", Version: "1", Reserved: -1, ARN: function.ARN("us-east-1", acme, "hello", "1")},
 		Trigger: call.ViaInvoke, Received: time.Now(),
 	}

@@ -70,6 +70,7 @@ func (rq *request) createInput(o object) (control.CreateFunctionInput, error) {
 		v.pattern(name, "functionName", nameForm)
 		return in, v.err()
 	}
+	rq.keys = requestTags(in.Tags)
 	if err := rq.authoriseFunction(ref); err != nil {
 		return in, err
 	}

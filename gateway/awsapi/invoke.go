@@ -163,7 +163,7 @@ func (h *handler) newEndTenant(ctx context.Context, c *call.Call) (tenant.UID, e
 func (h *handler) decideInvoke(ctx context.Context, c *call.Call, resource string) (iam.Grant, error) {
 	grant, err := h.Control.Authorise(ctx, iam.Request{
 		Principal: c.Principal, Action: iam.InvokeAction, Resource: resource,
-		Owner: tenant.Identity{Account: c.Owner.Account},
+		Owner: tenant.Identity{Account: c.Owner.Account}, EndTenant: c.EndTenant, Chain: c.Chain,
 	}, c.RequestID)
 	if err != nil {
 		return grant, foreign(err, c.Owner.Account, c.Principal, denial{iam.InvokeAction, resource})

@@ -26,6 +26,8 @@ type request struct {
 	// name and qualifier are the function asked for, where the path names one.
 	name      function.Name
 	qualifier string
+	// keys are the condition keys that the operation knows from the request.
+	keys []iam.Key
 	// grant is the decision for the operation's own action and resource.
 	grant iam.Grant
 }
@@ -59,6 +61,9 @@ func (rq *request) answer(w http.ResponseWriter) error {
 // authorise finds the resource in the path and gets the grant for it. An
 // operation that names its function in the body does this itself.
 func (rq *request) authorise() error {
+	if rq.conditions != nil {
+		rq.keys = rq.conditions(rq)
+	}
 	switch rq.scope {
 	case inBody:
 		return nil
@@ -111,6 +116,7 @@ func (rq *request) decide(account tenant.AccountID, name function.Name) error {
 		Action:    rq.action(),
 		Resource:  resource,
 		Owner:     tenant.Identity{Account: account},
+		Keys:      rq.keys,
 	}, rq.id)
 	if err != nil {
 		return foreign(err, account, rq.principal, denial{rq.action(), resource})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/carrel-dev/carrel/iam"
 )
 
 // opInvoke is the one operation that does not go through control.
@@ -33,6 +35,9 @@ type route struct {
 	scope     scope
 	// act serves the operation; nil where it is not built.
 	act func(*request) (reply, error)
+	// conditions gives the condition keys of the request, before it is decided;
+	// nil if it has none of its own.
+	conditions func(*request) []iam.Key
 	// code says that the body may carry code.
 	code bool
 	// find is the value that the query parameter find must have.
@@ -87,8 +92,8 @@ func servedRoutes() []route {
 		{method: "GET", template: events + "/list", operation: "ListFunctionEventInvokeConfigs", scope: onFunction, act: listEventConfigs},
 
 		{method: "GET", template: tags, operation: "ListTags", scope: onResource, act: listTags},
-		{method: "POST", template: tags, operation: "TagResource", scope: onResource, act: tagResource},
-		{method: "DELETE", template: tags, operation: "UntagResource", scope: onResource, act: untagResource},
+		{method: "POST", template: tags, operation: "TagResource", scope: onResource, act: tagResource, conditions: tagsOfBody},
+		{method: "DELETE", template: tags, operation: "UntagResource", scope: onResource, act: untagResource, conditions: tagsOfQuery},
 
 		{method: "GET", template: "/2016-08-19/account-settings", operation: "GetAccountSettings", scope: onAccount, act: getAccountSettings},
 		{method: "GET", template: "/2020-06-30/functions/{FunctionName}/code-signing-config", operation: "GetFunctionCodeSigningConfig", scope: onFunction, act: getFunctionCodeSigningConfig},

@@ -1,11 +1,15 @@
 package awsapi
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 )
 
 func (rq *request) named() named {
@@ -132,6 +136,37 @@ func listTags(rq *request) (reply, error) {
 		tags = map[string]string{}
 	}
 	return reply{http.StatusOK, tagsReply{tags}}, err
+}
+
+// requestTags gives the condition keys of tags that are to be set.
+func requestTags(tags map[string]string) []iam.Key {
+	list := make([]call.Tag, 0, len(tags))
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, call.Tag{Key: key, Value: tags[key]})
+	}
+	return iam.RequestTags(list)
+}
+
+// tagsOfBody gives the tags that the body sets; none if it is malformed,
+// which the operation itself says after it was authorised.
+func tagsOfBody(rq *request) []iam.Key {
+	o, err := parseBody(rq.body)
+	if err != nil {
+		return nil
+	}
+	tags := o.texts("Tags")
+	if *o.err != nil {
+		return nil
+	}
+	return requestTags(tags)
+}
+
+// tagsOfQuery gives the tags that the query names.
+func tagsOfQuery(rq *request) []iam.Key {
+	if keys := rq.r.URL.Query()["tagKeys"]; len(keys) > 0 {
+		return []iam.Key{iam.TagKeys(keys)}
+	}
+	return nil
 }
 
 func tagResource(rq *request) (reply, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -22,7 +23,6 @@ type open struct{}
 func (open) Generation() uint64                            { return 1 }
 func (open) Confirmed() time.Time                          { return time.Now() }
 func (open) Status(tenant.AccountID) (tenant.Status, bool) { return tenant.Active, true }
-func (open) KeyActive(string) bool                         { return true }
 
 const acme tenant.AccountID = "111111111111"
 
@@ -66,8 +66,8 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 		change(&f.cfg)
 	}
 	f.target = f.function("hello")
-	f.grant, err = iam.New(open{}, time.Now).Authorise(iam.Request{
-		Principal: call.Principal{Account: acme, Admin: true}, Action: ReadAction, Resource: arn, Owner: tenant.Identity{Account: acme},
+	f.grant, err = iamtest.Authority(open{}).Authorise(iam.Request{
+		Principal: call.Principal{Type: call.TypeUser, Account: acme}, Action: ReadAction, Resource: arn, Owner: tenant.Identity{Account: acme},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/sandbox"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/tenant"
@@ -84,7 +85,6 @@ type openSnapshot struct{}
 func (openSnapshot) Generation() uint64                            { return 1 }
 func (openSnapshot) Confirmed() time.Time                          { return time.Now() }
 func (openSnapshot) Status(tenant.AccountID) (tenant.Status, bool) { return tenant.Active, true }
-func (openSnapshot) KeyActive(string) bool                         { return true }
 
 func (h *harness) Write(seq uint64) error {
 	if seq == 0 && h.full.Load() {
@@ -115,7 +115,7 @@ func newHarnessOf(t testing.TB, binary string, change func(*Config)) *harness {
 		t.Fatal(err)
 	}
 	h := &harness{t: t, artifacts: map[function.Digest][]byte{}}
-	h.authority = iam.New(openSnapshot{}, time.Now)
+	h.authority = iamtest.Authority(openSnapshot{})
 	h.admission = admit.New(h.authority, func(tenant.AccountID) admit.Plan { return admit.Plans()["unlimited"] }, time.Now)
 	cfg := Config{
 		Spawner: client, Journal: h, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: "us-east-1", Blanks: 2,
@@ -163,7 +163,7 @@ func (h *harness) run(target *function.Target, event string) *call.Outcome {
 	account := target.Account
 	c := &call.Call{
 		RequestID: fmt.Sprintf("00000000-0000-4000-8000-%012d", requests.Add(1)), Attempt: 1,
-		Principal: call.Principal{ARN: "arn:aws:iam::" + string(account) + ":user/admin", Account: account, Admin: true, AccessKeyID: "AKIA"},
+		Principal: call.Principal{Type: call.TypeUser, ARN: "arn:aws:iam::" + string(account) + ":user/admin", Account: account, AccessKeyID: "AKIA"},
 		Owner:     tenant.Identity{Account: account}, Target: target, Trigger: call.ViaInvoke, Event: []byte(event), Received: time.Now(),
 	}
 	grant, err := h.authority.AuthoriseCall(c)

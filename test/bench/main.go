@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ func run(args []string, stdin io.Reader, stdout io.Writer) int {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.bin, "bin", "bin", "folder with carrel and carrel-worker")
+	flags.StringVar(&o.before, "before", "", "folder with an earlier carrel and carrel-worker, which takes part in the warm calls")
 	flags.BoolVar(&o.quick, "quick", false, "short rounds and few tenants: to try the bench, not to quote from")
 	flags.StringVar(&o.only, "only", "", "measure only these, by name and with commas: "+strings.Join(names(), ", "))
 	flags.StringVar(&o.out, "out", "test/bench/results/local-"+time.Now().UTC().Format("2006-01-02")+".json", "file for the results")
@@ -60,10 +62,11 @@ func run(args []string, stdin io.Reader, stdout io.Writer) int {
 }
 
 type options struct {
-	bin   string
-	quick bool
-	only  string
-	out   string
+	bin    string
+	before string
+	quick  bool
+	only   string
+	out    string
 }
 
 // parts are what is measured, in this order.
@@ -101,9 +104,11 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, b := range []string{"carrel", "carrel-worker"} {
-		if _, err := os.Stat(filepath.Join(o.bin, b)); err != nil {
-			return fmt.Errorf("%w: run make build, or name the folder with -bin", err)
+	for _, folder := range []string{o.bin, cmp.Or(o.before, o.bin)} {
+		for _, b := range []string{"carrel", "carrel-worker"} {
+			if _, err := os.Stat(filepath.Join(folder, b)); err != nil {
+				return fmt.Errorf("%w: run make build, or name the folder with -bin", err)
+			}
 		}
 	}
 	b := &bench{ctx: ctx, opts: o, out: out}

@@ -51,11 +51,16 @@ func (t *tail) Write(p []byte) (int, error) {
 
 // startNode starts a node in a folder of its own.
 func (b *bench) startNode(name string, s setting, args ...string) (*server, error) {
+	return b.startBuild(b.opts.bin, name, s, args...)
+}
+
+// startBuild is startNode for the build in a folder.
+func (b *bench) startBuild(bin, name string, s setting, args ...string) (*server, error) {
 	n := &server{bench: b, log: &tail{}}
 	data := filepath.Join(b.dir, name)
 	var err error
 	n.Node, err = noderun.Start(b.ctx, noderun.Options{
-		Bin: b.opts.bin, Data: data, Env: s.env(), Log: n.log, Args: append([]string{"--log-level", "warn"}, args...),
+		Bin: bin, Data: data, Env: s.env(), Log: n.log, Args: append([]string{"--log-level", "warn"}, args...),
 	})
 	if err != nil {
 		return nil, err

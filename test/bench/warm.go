@@ -19,10 +19,13 @@ var settings = []setting{{400, 1}, {400, 2}}
 var connections = []int{1, 8, 32, 128}
 
 const (
-	warmGoal     = 0.5 // of bare net/http, at 32 connections
-	workerdGoal  = 4.0 // times workerd, at 32 connections
-	goalConns    = 32
-	eventKB      = 1
+	warmGoal    = 0.5 // of bare net/http, at 32 connections
+	workerdGoal = 4.0 // times workerd, at 32 connections
+	goalConns   = 32
+	eventKB     = 1
+	// A build must not lose more than this against the one before it.
+	beforeGoal   = 0.95
+	nameBefore   = "before"
 	greeterEvent = `{"name":"Ada"}`
 	greeterReply = `{"message":"Hello, Ada!"`
 )
@@ -69,6 +72,19 @@ func (b *bench) warm() (err error) {
 				return err
 			}
 			all = append(all, more...)
+		}
+		if b.opts.before != "" {
+			n, err := b.startBuild(b.opts.before, fmt.Sprintf("before-%d", s.procs), s, "--journal-sync", "write")
+			if err != nil {
+				return err
+			}
+			stops = append(stops, n.stop)
+			more, err := n.contenders("write", s, event)
+			if err != nil {
+				return err
+			}
+			more[0].name = nameBefore
+			all = append(all, more[0])
 		}
 		bare, err := b.startBare(s)
 		if err != nil {
@@ -189,6 +205,7 @@ func (b *bench) compareWarm(all []*contender, missing string) {
 	var lines []*Line
 	for _, conns := range connections {
 		bare := map[setting]*Line{}
+		before := map[setting]*Line{}
 		var peer *Line
 		var rows []*Line
 		for _, c := range all {
@@ -199,6 +216,8 @@ func (b *bench) compareWarm(all []*contender, missing string) {
 			rows = append(rows, l)
 			if c.setting == (setting{}) {
 				peer = l
+			} else if c.name == nameBefore {
+				before[c.setting] = l
 			} else if !strings.HasPrefix(c.name, "carrel") {
 				bare[c.setting] = l
 			}
@@ -213,6 +232,9 @@ func (b *bench) compareWarm(all []*contender, missing string) {
 			}
 			rows[i].against("bare", bare[c.setting], toBare)
 			rows[i].against("workerd", peer, toPeer)
+			if c.name == "carrel write" {
+				rows[i].against(nameBefore, before[c.setting], atLeast(beforeGoal))
+			}
 		}
 		lines = append(lines, rows...)
 	}

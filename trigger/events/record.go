@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -78,8 +79,11 @@ func (e *event) append(b []byte) []byte {
 	b = fields.Text(b, e.ClientCtx)
 	b = fields.Uint(b, uint64(len(e.Chain)))
 	for _, l := range e.Chain {
-		b = fields.Text(b, l.Principal.ARN)
-		b = fields.Text(b, l.RequestID)
+		text, err := json.Marshal(l)
+		if err != nil {
+			panic("events: a link of texts and times cannot be encoded: " + err.Error())
+		}
+		b = fields.Text(b, text)
 	}
 	b = fields.Text(b, e.Cause)
 	died := int64(0)
@@ -108,7 +112,11 @@ func decodeEvent(b []byte) (event, error) {
 		links = 0
 	}
 	for range links {
-		e.Chain = append(e.Chain, call.Link{Principal: call.Principal{ARN: r.Text()}, RequestID: r.Text()})
+		var l call.Link
+		if json.Unmarshal(r.Bytes(), &l) != nil {
+			r.Fail()
+		}
+		e.Chain = append(e.Chain, l)
 	}
 	e.Cause = r.Text()
 	if died := r.Int(); died != 0 {

@@ -23,6 +23,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/tenant"
@@ -74,10 +75,12 @@ func (s *state) Status(a tenant.AccountID) (tenant.Status, bool) {
 	}
 	return tenant.Active, true
 }
-func (s *state) KeyActive(id string) bool {
+
+// gone tells whether a key was revoked.
+func (s *state) gone(p *call.Principal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.revoked[id]
+	return s.revoked[p.AccessKeyID]
 }
 
 const (
@@ -95,7 +98,9 @@ func newWorld(t *testing.T) *world {
 		state: &state{suspended: map[tenant.AccountID]bool{}, revoked: map[string]bool{}},
 	}
 	w.invoke = func(context.Context, *call.Call) *call.Outcome { return &call.Outcome{} }
-	w.authority = iam.New(w.state, time.Now)
+	directory := iamtest.NewDirectory()
+	directory.Gone = w.state.gone
+	w.authority = iamtest.With(w.state, directory)
 	var err error
 	w.bus, err = bus.Start(bus.Config{StoreDir: filepath.Join(w.dir, "bus")})
 	if err != nil {
@@ -252,7 +257,7 @@ func (w *world) principalOf(key string) (call.Principal, bool) {
 
 func principal(account tenant.AccountID) call.Principal {
 	return call.Principal{
-		ARN: "arn:aws:iam::" + string(account) + ":user/admin", Account: account, Admin: true, AccessKeyID: "AKIA" + string(account),
+		Type: call.TypeUser, ARN: "arn:aws:iam::" + string(account) + ":user/admin", Account: account, AccessKeyID: "AKIA" + string(account),
 	}
 }
 
@@ -262,7 +267,7 @@ func (w *world) call(account tenant.AccountID, payload string) *call.Call {
 		RequestID: fmt.Sprintf("%s-%06d", account, w.serial.Add(1)), Attempt: 1, Principal: principal(account),
 		Owner: tenant.Identity{Account: account}, Target: w.target[account], Trigger: call.ViaEvent,
 		Event: []byte(payload), ClientContext: "e30=", Received: w.clock(),
-		Chain: []call.Link{{Principal: call.Principal{ARN: "arn:aws:iam::111111111111:user/first"}, RequestID: "r0"}},
+		Chain: []call.Link{{Principal: call.Principal{Type: call.TypeUser, ARN: "arn:aws:iam::" + string(account) + ":user/first", Account: account}, RequestID: "r0"}},
 	}
 }
 

@@ -1,0 +1,198 @@
+package iam
+
+import (
+	"strings"
+
+	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+const opAuthorise = "iam.Authorise"
+
+func (a *Authority) decide(r Request, c *call.Call) (Grant, error) {
+	// Read before anything is looked up, so that a change while we decide
+	// makes the grant stale and never the other way round.
+	generation := a.Snapshot.Generation()
+	if !a.fresh() {
+		return Grant{}, fault.New(opAuthorise, fault.Unavailable,
+			"this node has not been able to confirm its policies for %s and refuses until it can", MaxStale)
+	}
+	if err := a.served(&r); err != nil {
+		return Grant{}, err
+	}
+	if !ownedBy(r.Resource, r.Owner.Account) || !actsForItself(&r) {
+		return Grant{}, a.denied(&r, refusal{})
+	}
+	e := a.scratch.Get().(*evaluation)
+	gatekeeper, err := a.judge(e, &r)
+	e.release()
+	a.scratch.Put(e)
+	if err != nil {
+		return Grant{}, err
+	}
+	a.decided.Add(1)
+	return Grant{&decision{request: r, call: c, generation: generation, at: a.Now(), gatekeeper: gatekeeper}}, nil
+}
+
+// served refuses for accounts that are suspended, closing or unknown: the
+// owner's, the principal's and that of everyone in the chain.
+func (a *Authority) served(r *Request) error {
+	if err := a.accountServed(r, r.Owner.Account); err != nil {
+		return err
+	}
+	if r.Principal.Account != r.Owner.Account {
+		if err := a.accountServed(r, r.Principal.Account); err != nil {
+			return err
+		}
+	}
+	for i := range r.Chain {
+		if err := a.accountServed(r, r.Chain[i].Principal.Account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Authority) accountServed(r *Request, account tenant.AccountID) error {
+	status, known := a.Snapshot.Status(account)
+	if !known {
+		return a.denied(r, refusal{})
+	}
+	if status != tenant.Active {
+		return fault.New(opAuthorise, fault.Suspended, "account %s is %s", account, status).
+			WithCode(codeAccessDenied).WithRemedy("Ask the operator of this installation.")
+	}
+	return nil
+}
+
+// ownedBy makes sure that the resource named is one of the owner's: a caller
+// that mixes the two up is refused here and not further down. The ARNs of
+// some services name no account; who owns those is the caller's to know.
+func ownedBy(arn string, account tenant.AccountID) bool {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || account == "" {
+		return false
+	}
+	builtIn := parts[2] == "iam" && parts[4] == "aws" // a policy that is everybody's to read
+	return parts[4] == string(account) || parts[4] == "" && withoutAccount(parts[2]) || builtIn
+}
+
+// withoutAccount tells whether the ARNs of a service name no account.
+func withoutAccount(service string) bool { return service == "s3" }
+
+// actsForItself refuses a session that acts for an end tenant where the
+// request is for another one of the same account, whoever in the chain it is.
+// Policies cannot say otherwise: the names are the caller's to choose.
+func actsForItself(r *Request) bool {
+	for i := -1; i < len(r.Chain); i++ {
+		p := &r.Principal
+		if i >= 0 {
+			p = &r.Chain[i].Principal
+		}
+		s := p.Session
+		if s == nil || s.EndTenantUID == "" || p.Account != r.Owner.Account {
+			continue
+		}
+		if r.Owner.EndTenant != "" && r.Owner.EndTenant != s.EndTenantUID || r.EndTenant != "" && r.EndTenant != s.EndTenant {
+			return false
+		}
+	}
+	return true
+}
+
+// evaluation is what one decision needs room for.
+type evaluation struct {
+	request policy.Request
+	layers  policy.Layers
+	context policy.Context
+	caps    []*policy.Set
+	subject *Subject
+}
+
+// release forgets everything that was looked up.
+func (e *evaluation) release() {
+	e.context.Reset()
+	clear(e.caps)
+	e.request, e.layers, e.caps, e.subject = policy.Request{}, policy.Layers{}, e.caps[:0], nil
+}
+
+// judge asks for the principal and then for its callers, the nearest first,
+// until all were asked or a gatekeeper speaks for those before it.
+func (a *Authority) judge(e *evaluation, r *Request) (gatekeeper string, err error) {
+	object := a.Directory.Object(r.Owner.Account, r.Resource)
+	for i := len(r.Chain); i >= 0; i-- {
+		p := &r.Principal
+		if i < len(r.Chain) {
+			p = &r.Chain[i].Principal
+		}
+		if err := a.prepare(e, r, who{p, &object, i}); err != nil {
+			return "", err
+		}
+		if d := policy.Evaluate(&e.request, &e.layers); d.Verdict != policy.Allowed {
+			return "", a.denied(r, refusal{actor: p, link: i < len(r.Chain), decision: d, evaluation: e})
+		}
+		if i > 0 && e.subject.Gatekeeper && p.Session != nil && p.Account == r.Owner.Account {
+			return p.Session.Issuer, nil
+		}
+	}
+	return "", nil
+}
+
+// who is whom a request is evaluated for.
+type who struct {
+	principal *call.Principal
+	object    *Object
+	// depth counts the callers before it.
+	depth int
+}
+
+// prepare fills in the evaluation of a request for one of those who ask.
+func (a *Authority) prepare(e *evaluation, r *Request, w who) error {
+	subject, found := a.Directory.Subject(w.principal)
+	if !found {
+		return a.denied(r, refusal{actor: w.principal, gone: true})
+	}
+	e.subject = subject
+	e.request = policy.Request{
+		Action: r.Action, Resource: r.Resource, ResourceAccount: string(r.Owner.Account),
+		Principal: principalOf(w.principal, subject), Context: &e.context,
+	}
+	e.layers = policy.Layers{
+		Identity: subject.Identity, Boundary: subject.Boundary, SCPs: subject.SCPs,
+		Resource: w.object.Policy, TrustOnly: w.object.TrustOnly, RCPs: w.object.RCPs,
+	}
+	if s := w.principal.Session; s != nil {
+		if err := a.sessions.apply(a.Directory, s, e); err != nil {
+			return a.denied(r, refusal{actor: w.principal, gone: true})
+		}
+		e.layers.SessionRequired = w.principal.Type == call.TypeFederated
+	}
+	e.context.Reset()
+	a.fill(&e.context, r, w, subject)
+	return nil
+}
+
+// principalOf gives the principal in the terms of package policy.
+func principalOf(p *call.Principal, s *Subject) policy.Principal {
+	q := policy.Principal{Account: string(p.Account), ARN: p.ARN, Management: s.Management}
+	switch p.Type {
+	case call.TypeUser:
+		q.Type = policy.User
+	case call.TypeRole:
+		q.Type = policy.Role
+	case call.TypeFederated:
+		q.Type = policy.Federated
+	case call.TypeService:
+		q.Type = policy.Service
+	case call.TypeAnonymous:
+		q.Type = policy.Anonymous
+	default:
+		q.Type = policy.Anonymous
+	}
+	if p.Session != nil && p.Type != call.TypeUser {
+		q.Issuer = p.Session.Issuer
+	}
+	return q
+}
