@@ -2,6 +2,13 @@ package policy
 
 import "slices"
 
+// The longest action and resource, in bytes, that are decided about; longer
+// ones are refused. No ARN of AWS is longer than 2,048 characters.
+const (
+	maxAction   = 256
+	maxResource = 4096
+)
+
 // query is a request made ready for matching.
 type query struct {
 	*Request
@@ -92,7 +99,7 @@ func (l *principalList) named(p *Principal) (n naming) {
 	if slices.Contains(l.accounts, p.Account) {
 		n |= byAccount
 	}
-	if p.ARN != "" && slices.Contains(l.arns, p.ARN) {
+	if p.ARN != "" && p.ARN != p.Issuer && slices.Contains(l.arns, p.ARN) {
 		if p.Type == User {
 			n |= byUser
 		} else {
@@ -123,7 +130,10 @@ func (l *principalList) exempts(p *Principal) bool {
 			all |= byAccount
 		}
 	case Role:
-		all |= byRole | bySession
+		all |= byRole
+		if p.ARN != p.Issuer { // a session, not the role as such
+			all |= bySession
+		}
 	case Federated:
 		all |= bySession
 	case Root:
@@ -190,7 +200,7 @@ func (s *statement) about(q *query, bounded bool) (naming, bool) {
 // decide is Evaluate; with an explanation it also looks at everything and
 // notes the statements that matched.
 func decide(q *query, l *Layers, e *Explanation) Decision {
-	if q.Action == "" || q.Resource == "" {
+	if q.Action == "" || q.Resource == "" || len(q.Action) > maxAction || len(q.Resource) > maxResource {
 		return Decision{}
 	}
 	d := decision{q: q, l: l, e: e}
@@ -210,7 +220,7 @@ func decide(q *query, l *Layers, e *Explanation) Decision {
 	d.missing |= d.grants(resource.named, resource.allowed)
 	switch {
 	case d.denied != 0:
-		return Decision{ExplicitlyDenied, d.denied}
+		return Decision{ExplicitlyDenied, d.denied | d.missing}
 	case d.missing != 0:
 		return Decision{ImplicitlyDenied, d.missing}
 	}

@@ -113,6 +113,8 @@ func TestLayers(t *testing.T) {
 		// 1.2: what the resource policy names, and what still binds.
 		"user named, boundary":         {asUser(), Layers{Resource: res(aws(alice)), Boundary: none}, Allowed, nil},
 		"role named, boundary":         {asRole(), Layers{Resource: res(aws(roleR)), Boundary: none}, ImplicitlyDenied, []Layer{LayerBoundary}},
+		"role itself named, boundary":  {Principal{Type: Role, Account: "111111111111", ARN: roleR, Issuer: roleR}, Layers{Resource: res(aws(roleR)), Boundary: none}, ImplicitlyDenied, []Layer{LayerBoundary}},
+		"one denies, one says nothing": {asUser(), Layers{Identity: all, SCPs: level(none), Boundary: deny}, ExplicitlyDenied, []Layer{LayerSCP, LayerBoundary}},
 		"role named, session":          {asRole(), Layers{Resource: res(aws(roleR)), Session: none}, ImplicitlyDenied, []Layer{LayerSession}},
 		"role named, no identity":      {asRole(), Layers{Resource: res(aws(roleR)), Boundary: all, Session: all}, Allowed, nil},
 		"session named":                {asRole(), Layers{Resource: res(aws(session)), Boundary: none, Session: none}, Allowed, nil},
@@ -552,5 +554,20 @@ func TestManyVariables(t *testing.T) {
 	r.Context.Set("k:a", "x")
 	if got := Evaluate(r, &Layers{Identity: identity}); got.Verdict != Allowed {
 		t.Errorf("decided %+v", got)
+	}
+}
+
+// TestLongRequests shows that what is too long is refused, even to who may do all.
+func TestLongRequests(t *testing.T) {
+	t.Parallel()
+	l := &Layers{Identity: set(t, Identity, one(allowAll))}
+	for _, r := range []*Request{
+		{Action: "s3:" + strings.Repeat("a", maxAction), Resource: object},
+		{Action: "s3:GetObject", Resource: object + strings.Repeat("a", maxResource)},
+	} {
+		r.Principal, r.ResourceAccount = asUser(), "111111111111"
+		if got := Evaluate(r, l); got.Verdict != ImplicitlyDenied || len(Explain(r, l).Missing) == 0 {
+			t.Errorf("decided %+v", got)
+		}
 	}
 }

@@ -46,7 +46,7 @@ func (e *Explanation) finish(q *query) {
 		return
 	}
 	if e.Blocked == 0 {
-		e.Missing = append(e.Missing, "the request names no action or no resource")
+		e.Missing = append(e.Missing, "the request names no action or no resource, or one that is too long")
 	}
 	for l := range Layer(len(layerNames)) {
 		if e.Has(l) {
