@@ -14,7 +14,6 @@ import (
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
-	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -163,8 +162,7 @@ func checkPlan(name string) error {
 	return nil
 }
 
-// makeAccount writes a tenant, its own record last: until that is there
-// nothing of it counts.
+// makeAccount writes a tenant as a whole.
 func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials, error) {
 	const op = "control.makeAccount"
 	t.UID, t.Account, t.Status, t.CreatedAt = tenant.NewUID(), tenant.NewAccountID(), tenant.Active, s.cfg.Now().UTC()
@@ -181,11 +179,11 @@ func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials
 	if err == nil {
 		return s.credentials(key.ID, key.Secret, t), nil
 	}
-	var made []store.Key
-	for _, w := range writes {
-		made = append(made, w.key)
+	switch fault.KindOf(err) {
+	case fault.Unavailable, fault.Timeout, fault.Internal: // the tenant may come to be all the same
+		return Credentials{}, err
 	}
-	s.unmake(ctx, t, made)
+	_ = s.cfg.Keys.DestroyTenant(t.UID) // nothing was sealed under it
 	if fault.Is(err, fault.Conflict) {
 		return Credentials{}, slugTaken(op, t.Slug)
 	}
@@ -223,32 +221,6 @@ func (s *Service) firstIdentities(t tenant.Tenant) ([]write, directory.AccessKey
 		{key: userKey, record: admin}, {key: roleKey, record: role}, {key: keyKey, record: key},
 		{key: tenantKey, record: tenantRecord{Tenant: t}},
 	}, key, err
-}
-
-// unmake takes back what was written of a tenant that did not come to be,
-// unless its own record may be there after all. The sweep at the next start
-// finds what this does not reach.
-func (s *Service) unmake(ctx context.Context, t tenant.Tenant, made []store.Key) {
-	ctx = context.WithoutCancel(ctx)
-	for _, k := range made {
-		if familyOf(k) != tenantFamily {
-			continue
-		}
-		e, err := s.cfg.Stores.Tenants.Get(ctx, k)
-		var there tenantRecord
-		if err == nil && decode(e.Value, &there) == nil && there.UID != t.UID {
-			break // the name is another's
-		}
-		if !fault.Is(err, fault.NotFound) {
-			return
-		}
-	}
-	for _, k := range made {
-		if rev := s.ix.revision(k); rev != 0 && familyOf(k) != tenantFamily {
-			_ = s.remove(ctx, k, rev) // swept up at the next start if this fails
-		}
-	}
-	_ = s.cfg.Keys.DestroyTenant(t.UID) // nothing was sealed under it but those records
 }
 
 func newAccessKeyID() string { return "AKIA" + rand.Text()[:16] }

@@ -165,6 +165,7 @@ type Service struct {
 	uses       keyUses
 	builds     *builds
 	garbage    garbage
+	gate       *gate
 	tenants    *store.Snapshot[any]
 	identities *store.Snapshot[any]
 	functions  *store.Snapshot[any]
@@ -196,8 +197,11 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	// The snapshots are confirmed by that clock.
 	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.builds = newBuilds(s)
+	s.builds, s.gate = newBuilds(s), newGate(s)
 	err := s.load(ctx)
+	if err == nil {
+		_, err = s.gate.settle(ctx)
+	}
 	if err == nil {
 		err = s.repair(ctx)
 	}
@@ -211,6 +215,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 		s.builds.add(d.Account, d.UID)
 	}
 	s.wg.Go(s.collect)
+	s.wg.Go(s.gate.rollForward)
 	return s, nil
 }
 
@@ -278,7 +283,8 @@ func (s *Service) storeOf(k store.Key) (store.KV, *store.Snapshot[any]) {
 	switch familyOf(k) {
 	case tenantFamily, endTenantFamily:
 		return s.cfg.Stores.Tenants, s.tenants
-	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
+	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily,
+		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
 		return s.cfg.Stores.Identities, s.identities
 	case functionFamily, versionFamily, aliasFamily, eventFamily:
 	}

@@ -41,6 +41,10 @@ type index struct {
 	folded     *table[endName, *tenant.EndTenant]
 	functions  *table[functionName, *deployed]
 
+	// org is the tree of accounts; orgLoads came in while everything is being loaded.
+	org      atomic.Pointer[directory.Org]
+	orgLoads []directory.Change
+
 	// generation counts the changes that decisions depend on.
 	generation atomic.Uint64
 }
@@ -85,7 +89,7 @@ type group struct {
 }
 
 func newIndex() *index {
-	return &index{
+	ix := &index{
 		records:    map[store.Key]held[any]{},
 		damaged:    map[store.Key]error{},
 		groups:     map[tenant.UID]*group{},
@@ -103,6 +107,8 @@ func newIndex() *index {
 		folded:     newTable[endName, *tenant.EndTenant](),
 		functions:  newTable[functionName, *deployed](),
 	}
+	ix.org.Store(directory.NewOrg())
+	return ix
 }
 
 // apply takes in a change that a snapshot saw. A record that cannot be read
@@ -148,6 +154,8 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeKey(value)
 	case providerFamily:
 		return decodeAs[directory.Provider](value)
+	case generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
+		return decodeOrg(familyOf(k), value)
 	case functionFamily:
 		return decodeAs[functionRecord](value)
 	case versionFamily:
@@ -179,6 +187,9 @@ func (ix *index) install(c store.Item[any], before, after any) {
 		ix.installEndTenant(before, after)
 	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
 		ix.installIdentity(directory.Change{Key: c.Key, Revision: c.Revision, Before: before, After: after})
+	case unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
+		ix.installOrg(c, before, after)
+	case generationFamily: // the gate reads it for itself
 	default:
 		ix.installPart(c, before, after)
 	}
@@ -324,6 +335,7 @@ func (ix *index) loaded() {
 		ix.change(id, changes...)
 	}
 	ix.loads = nil
+	ix.orgLoaded()
 	for uid := range ix.groups {
 		ix.show(uid)
 	}
@@ -347,7 +359,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}
-		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily:
+		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily, layoutFamily, shareFamily:
 			if !owners[Owner(k)] {
 				gone[k] = r.rev
 			}

@@ -32,6 +32,27 @@ const (
 	eventFamily     family = "event"     // event.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
 )
 
+// The families of the organisation. All but layouts and shares are sealed for
+// the node.
+const (
+	generationFamily family = "generation" // generation
+	unitFamily       family = "unit"       // unit.ID
+	guardrailFamily  family = "guardrail"  // guardrail.HIDDEN-TARGET
+	placementFamily  family = "placement"  // placement.HIDDEN-ACCOUNT
+	acceptedFamily   family = "accepted"   // accepted.HIDDEN-FINDING
+	layoutFamily     family = "layout"     // layout.ACCOUNT.HIDDEN-NAME
+	shareFamily      family = "share"      // share.ACCOUNT.ID
+)
+
+// ofNode tells whether a family's records are the installation's own.
+func (f family) ofNode() bool {
+	switch f {
+	case tenantFamily, generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily:
+		return true
+	}
+	return false
+}
+
 // tenantRecord is a tenant, or the tombstone of one.
 type tenantRecord struct {
 	tenant.Tenant
@@ -131,7 +152,7 @@ func familyOf(k store.Key) family { return family(part(k, 0)) }
 // Owner gives whose key seals a record of this package: the account, or
 // secret.Node. It is for the seal around the stores.
 func Owner(k store.Key) tenant.UID {
-	if familyOf(k) == tenantFamily {
+	if familyOf(k).ofNode() {
 		return secret.Node
 	}
 	return tenant.UID(part(k, 1))
@@ -149,14 +170,14 @@ func part(k store.Key, n int) string {
 
 // hide makes the key of a record that is found by a name.
 func (s *Service) hide(f family, owner tenant.UID, name string, middle ...string) (store.Key, error) {
-	if f == tenantFamily {
+	if f.ofNode() {
 		owner = secret.Node
 	}
 	hidden, err := s.cfg.Keys.Hide(owner, secret.Record, string(f)+"/"+name)
 	if err != nil {
 		return store.Key{}, fault.Wrap("control.hide", fault.Internal, err, "the name of a record cannot be made")
 	}
-	if f != tenantFamily {
+	if !f.ofNode() {
 		middle = append([]string{string(owner)}, middle...)
 	}
 	return newKey(f, append(middle, hidden)...)

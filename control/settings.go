@@ -82,7 +82,7 @@ func (s *Service) TagResource(ctx context.Context, g iam.Grant, name function.Na
 	if err := checkTags("control.TagResource", r.Tags); err != nil {
 		return err
 	}
-	return s.save(ctx, d.key, d.rev, r)
+	return s.commit(ctx, write{d.key, d.rev, r})
 }
 
 // UntagResource removes tags; those that are not there are no error.
@@ -97,7 +97,7 @@ func (s *Service) UntagResource(ctx context.Context, g iam.Grant, name function.
 	for _, key := range keys {
 		delete(r.Tags, key)
 	}
-	return s.save(ctx, d.key, d.rev, r)
+	return s.commit(ctx, write{d.key, d.rev, r})
 }
 
 // ListTags gives a function's tags.
