@@ -64,6 +64,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
@@ -159,16 +160,15 @@ type Service struct {
 	// sharedPolicies is held by who attaches a policy of the management account
 	// in another one, and by who deletes one.
 	sharedPolicies sync.RWMutex
+	uses           keyUses
 	compiler       *directory.Compiler
-	// levels are the guardrails above every account: none is attached anywhere.
-	levels     *directory.Levels
-	uses       keyUses
-	builds     *builds
-	garbage    garbage
-	gate       *gate
-	tenants    *store.Snapshot[any]
-	identities *store.Snapshot[any]
-	functions  *store.Snapshot[any]
+	revoked        func(*call.Principal) bool
+	builds         *builds
+	garbage        garbage
+	gate           *gate
+	tenants        *store.Snapshot[any]
+	identities     *store.Snapshot[any]
+	functions      *store.Snapshot[any]
 
 	ctx    context.Context // the life of the background work
 	cancel context.CancelFunc
@@ -193,7 +193,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if _, err := function.ParseRegion(cfg.Region); err != nil {
 		return nil, fault.Wrap(op, fault.Invalid, err, "the region is malformed")
 	}
-	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), levels: &directory.Levels{OrgPath: iam.OrgID + "/" + directory.RootUnit + "/"}}
+	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler()}
 	// The snapshots are confirmed by that clock.
 	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/secret"
@@ -22,6 +23,8 @@ type deployed struct {
 	aliases  map[string]*held[aliasRecord]
 	events   map[string]*held[eventRecord]
 	routes   map[string]route
+	// tags are the function's, as decisions take them.
+	tags []call.Tag
 }
 
 // route is where calls with one qualifier go.
@@ -49,6 +52,9 @@ func view(g *group) *deployed {
 		aliases:        maps.Clone(g.aliases),
 		events:         maps.Clone(g.events),
 		routes:         make(map[string]route, 2+len(g.versions)+len(g.aliases)),
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.Tags)) {
+		d.tags = append(d.tags, call.Tag{Key: key, Value: d.Tags[key]})
 	}
 	serving := &d.Latest
 	if d.Serving != nil {

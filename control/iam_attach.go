@@ -262,7 +262,7 @@ func removeTags(tags []call.Tag, keys []string) []call.Tag {
 
 // shared are the managed policies of the management account.
 func (s *Service) shared() *directory.Table[directory.Policy] {
-	return s.identitiesOf(s.management).Policies
+	return s.sharedOf(s.managementAccount())
 }
 
 // sharing keeps the managed policies of the management account from being

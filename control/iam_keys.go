@@ -99,6 +99,11 @@ func (s *Service) UpdateAccessKey(ctx context.Context, g iam.Grant, in UpdateKey
 	if in.Status != keyActive && in.Status != keyInactive {
 		return breaks(e.op, in.Status, "status", "Member must satisfy enum value set: [Active, Inactive]")
 	}
+	if in.Status == keyInactive {
+		if err := e.keepsAdmin(k); err != nil {
+			return err
+		}
+	}
 	return e.commit(ctx, rewrite(k, func(k *directory.AccessKey) { k.Inactive = in.Status == keyInactive }))
 }
 
@@ -122,8 +127,27 @@ func (s *Service) DeleteAccessKey(ctx context.Context, g iam.Grant, in UpdateKey
 		return err
 	}
 	defer e.end(&err)
+	if err := e.keepsAdmin(k); err != nil {
+		return err
+	}
 	defer s.uses.last.Delete(in.ID)
 	return erase(ctx, e, k)
+}
+
+// keepsAdmin refuses to do without the last active key of the management
+// account's admin: nobody could get in any more, and the node not start.
+func (e *edit) keepsAdmin(k *directory.Entry[directory.AccessKey]) error {
+	u, found := e.in.UserOf(k.Record)
+	if e.account != e.s.managementAccount() || !found || u.Record.Name != AdminUser {
+		return nil
+	}
+	for _, other := range e.keysOf(u) {
+		if other.Key != k.Key && !other.Record.Inactive {
+			return nil
+		}
+	}
+	return deleteConflict(e.op, "It is the last active key of the management account's %s.", AdminUser).(*fault.Error).
+		WithRemedy("Make another key first.")
 }
 
 // editKey begins a change of a key of the user that the input names.

@@ -152,6 +152,9 @@ func (s *Service) UpdateUser(ctx context.Context, g iam.Grant, in UpdateUserInpu
 	if err := checkPath(e.op, &r.Path); err != nil {
 		return err
 	}
+	if e.account == s.managementAccount() && in.Name == AdminUser && r.Name != AdminUser {
+		return invalidInput(e.op, "The %s of the management account keeps its name: the node finds it by that.", AdminUser)
+	}
 	if other, taken := e.in.Users.Taken(r.Name); taken && other.Key != u.Key {
 		return alreadyExists(e.op, "User with name %s already exists.", r.Name)
 	}

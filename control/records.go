@@ -104,12 +104,14 @@ type envelope struct {
 	Record json.RawMessage `json:"record"`
 }
 
-func encode(record any) ([]byte, error) {
+func encode(record any) ([]byte, error) { return encodeAs(recordSchema, record) }
+
+func encodeAs(schema int, record any) ([]byte, error) {
 	raw, err := json.Marshal(record)
 	if err != nil {
 		return nil, fault.Wrap("control.encode", fault.Internal, err, "a record cannot be written")
 	}
-	return json.Marshal(envelope{Schema: recordSchema, Record: raw})
+	return json.Marshal(envelope{Schema: schema, Record: raw})
 }
 
 func decode(value []byte, record any) error {

@@ -1,115 +1,230 @@
 package control
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control/directory"
+	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/policy"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
-// Subject implements iam.Directory. A user is there as long as it exists and
-// the key that was used is active; a session as long as the role or user that
-// it was made from is, and is not another one of the same name.
+// The service is what decisions look principals and resources up in.
+var _ iam.Directory = (*Service)(nil)
+
+// nothing is what principals have that no policy is attached to: services of
+// the platform, and callers without credentials. Only a resource's policy can
+// allow them anything.
+var nothing = &iam.Subject{}
+
+// Subject gives what is attached to a principal. It takes no lock, and
+// allocates nothing as long as nothing changed that it depends on.
 func (s *Service) Subject(p *call.Principal) (*iam.Subject, bool) {
+	if p.Type == call.TypeService || p.Type == call.TypeAnonymous {
+		return nothing, true
+	}
 	in, found := s.ix.identities.get(p.Account)
 	if !found {
 		return nil, false
 	}
-	around := directory.Around{Shared: s.shared(), Levels: s.levels, Management: p.Account == s.management}
-	if p.Session == nil {
-		k, found := s.ix.keys.get(p.AccessKeyID)
-		if !found || p.Type != call.TypeUser || k.Record.Account != p.Account || !s.KeyActive(p.AccessKeyID) {
-			return nil, false
-		}
-		u, found := in.UserOf(k.Record)
-		if !found || u.Record.ARN != p.ARN {
+	if p.Session != nil && s.revoked != nil && s.revoked(p) {
+		return nil, false
+	}
+	around, ok := s.around(p.Account)
+	if !ok {
+		return nil, false
+	}
+	switch p.Type {
+	case call.TypeUser, call.TypeFederated:
+		u, found := s.userOf(in, p)
+		if !found {
 			return nil, false
 		}
 		return in.UserSubject(s.compiler, u, around)
-	}
-	switch p.Type {
 	case call.TypeRole:
-		r, found := in.Role(p.Session.Issuer)
-		if !found || r.Record.UID != p.Session.IssuerUID {
+		r, found := roleOf(in, p)
+		if !found {
 			return nil, false
 		}
 		return in.RoleSubject(s.compiler, r, around)
-	case call.TypeUser, call.TypeFederated:
-		u, found := in.User(p.Session.Issuer)
-		if !found || u.Record.UID != p.Session.IssuerUID {
-			return nil, false
-		}
-		return in.UserSubject(s.compiler, u, around)
 	case call.TypeService, call.TypeAnonymous:
 	}
 	return nil, false
 }
 
-// Object implements iam.Directory: roles have their trust policies.
-func (s *Service) Object(owner tenant.AccountID, resource string) iam.Object {
-	o := iam.Object{RCPs: s.levels.RCPs, OrgPath: s.levels.OrgPath}
-	in, found := s.ix.identities.get(owner)
-	if !found || !strings.HasPrefix(resource, "arn:aws:iam:") {
-		return o
+// userOf finds the user that a principal is, or whose session it has. A
+// long-lived key has to be there and switched on; a session outlives the key
+// that asked for it, as in AWS, and ends with the user.
+func (s *Service) userOf(in *directory.Account, p *call.Principal) (*directory.Entry[directory.User], bool) {
+	if p.Session != nil {
+		u, found := in.Users.ByID(string(p.Session.IssuerUID))
+		return u, found && u.Record.ARN == p.Session.Issuer && (p.Type == call.TypeFederated || u.Record.ARN == p.ARN)
 	}
-	if u, found := in.User(resource); found {
-		o.Tags = u.Record.Tags
-		return o
+	if p.Type != call.TypeUser {
+		return nil, false
 	}
-	r, found := in.Role(resource)
+	k, found := in.Keys.Get(p.AccessKeyID)
+	if !found || k.Record.Inactive {
+		return nil, false
+	}
+	u, found := in.UserOf(k.Record)
+	return u, found && u.Record.ARN == p.ARN
+}
+
+// roleOf finds the role that a session is of; false for one that was deleted,
+// even if another has its name now.
+func roleOf(in *directory.Account, p *call.Principal) (*directory.Entry[directory.Role], bool) {
+	if p.Session == nil {
+		return nil, false
+	}
+	r, found := in.Roles.ByID(string(p.Session.IssuerUID))
+	return r, found && r.Record.ARN == p.Session.Issuer
+}
+
+// around gives what the subjects of an account depend on outside of it.
+func (s *Service) around(account tenant.AccountID) (directory.Around, bool) {
+	levels, known := s.levelsOf(account)
+	management := s.managementAccount()
+	return directory.Around{Shared: s.sharedOf(management), Levels: levels, Management: account == management}, known
+}
+
+// managementAccount is the operators' own; empty before there is one.
+func (s *Service) managementAccount() tenant.AccountID {
+	id, _ := s.ix.slugs.get(tenant.Management)
+	return id
+}
+
+func (s *Service) sharedOf(management tenant.AccountID) *directory.Table[directory.Policy] {
+	if in, found := s.ix.identities.get(management); found {
+		return in.Policies
+	}
+	return noPolicies
+}
+
+var noPolicies = directory.NewAccount("").Policies
+
+// SetRevoked gives the function that tells whether the session of a principal
+// was revoked. It is set before the service is used.
+func (s *Service) SetRevoked(revoked func(*call.Principal) bool) { s.revoked = revoked }
+
+// Managed gives a managed policy that a session was made with.
+func (s *Service) Managed(arn string) (*policy.Document, bool) {
+	r, found := directory.Builtin(arn)
 	if !found {
-		return o
+		in, known := s.ix.identities.get(directory.AccountIn(arn))
+		if !known {
+			return nil, false
+		}
+		e, known := in.Policy(arn)
+		if !known {
+			return nil, false
+		}
+		r = e.Record
 	}
-	o.Tags, o.TrustOnly, o.Policy = r.Record.Tags, true, s.trustOf(r.Record)
+	return s.compiler.Parse(policy.Session, r.Text())
+}
+
+// Object gives what is attached to a resource: the policy of a function or the
+// trust policy of a role, tags, and the guardrails above its account.
+func (s *Service) Object(owner tenant.AccountID, resource string) iam.Object {
+	levels, known := s.levelsOf(owner)
+	if !known {
+		return iam.Object{RCPs: denyAll()}
+	}
+	o := s.attachedTo(owner, resource)
+	o.RCPs, o.OrgPath = levels.RCPs, levels.OrgPath
 	return o
 }
 
-// trustOf gives a role's trust policy; one that allows nothing where it cannot
-// be read. A user or role that was deleted since it was named, and maybe made
-// anew under its name, is no longer trusted: its ARN is taken out of what allows.
-func (s *Service) trustOf(r *directory.Role) *policy.Set {
-	doc, ok := s.compiler.Parse(policy.Trust, r.Trust)
-	if !ok {
-		return policy.Compile()
-	}
-	stale := map[string]bool{}
-	for arn, uid := range r.TrustIDs {
-		if now, _, found := directory.PrincipalID(arn, s.ix.identities.get); !found || now != uid {
-			stale[arn] = true
-		}
-	}
-	if len(stale) > 0 {
-		doc = without(doc, stale)
-	}
-	return policy.Compile(policy.Source{Name: "trust policy of " + r.Name, Document: doc})
-}
+// denyAll is the guardrail of an account whose own are not known.
+var denyAll = sync.OnceValue(func() []policy.Level {
+	set, _ := directory.NewCompiler().Compile(directory.Text{
+		Name: "unknown", Kind: policy.RCP,
+		Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}]}`,
+	})
+	return []policy.Level{{Name: "unknown", Set: set}}
+})
 
-// without gives a trust policy without some ARNs in the statements that allow.
-func without(doc *policy.Document, stale map[string]bool) *policy.Document {
-	changed := *doc
-	changed.Statements = slices.Clone(doc.Statements)
-	for i := range changed.Statements {
-		st := &changed.Statements[i]
-		if st.Effect != policy.Allow || st.Principals == nil {
-			continue
-		}
-		left := *st.Principals
-		left.AWS = slices.DeleteFunc(slices.Clone(left.AWS), func(arn string) bool { return stale[arn] })
-		st.Principals = &left
+func (s *Service) attachedTo(owner tenant.AccountID, resource string) iam.Object {
+	service, rest := splitResource(resource)
+	sort, name, _ := strings.Cut(rest, "/")
+	switch {
+	case service == "lambda":
+		return s.functionObject(owner, rest)
+	case service != "iam":
+		return iam.Object{}
 	}
-	return &changed
-}
-
-// Managed implements iam.Directory.
-func (s *Service) Managed(arn string) (*policy.Document, bool) {
-	in := s.identitiesOf(directory.AccountIn(arn))
-	p, found := in.Managed(arn, s.shared())
+	in, found := s.ix.identities.get(owner)
 	if !found {
-		return nil, false
+		return iam.Object{}
 	}
-	return s.compiler.Parse(policy.Identity, p.Text())
+	switch sort {
+	case sortRole:
+		if r, found := in.Role(resource); found {
+			set, ok := s.trustOf(r.Record)
+			if !ok {
+				set = nil // it trusts nobody
+			}
+			return iam.Object{Policy: set, TrustOnly: true, Tags: r.Record.Tags}
+		}
+		return iam.Object{TrustOnly: true}
+	case sortUser:
+		if u, found := in.User(resource); found {
+			return iam.Object{Tags: u.Record.Tags}
+		}
+	case sortPolicy:
+		if r, found := in.Policy(resource); found {
+			return iam.Object{Tags: r.Record.Tags}
+		}
+	case sortProvider:
+		if r, found := in.Providers.Get(resource); found && name != "" {
+			return iam.Object{Tags: r.Record.Tags}
+		}
+	}
+	return iam.Object{}
+}
+
+// splitResource gives the service of an ARN and what comes after its account.
+func splitResource(arn string) (service, rest string) {
+	for i := range 5 {
+		var part string
+		part, arn, _ = strings.Cut(arn, ":")
+		if i == 2 {
+			service = part
+		}
+	}
+	return service, arn
+}
+
+// functionObject gives the policy and the tags of a function. The rest of its
+// ARN is function:NAME, with a qualifier or without.
+func (s *Service) functionObject(owner tenant.AccountID, rest string) iam.Object {
+	sort, name, _ := strings.Cut(rest, ":")
+	if sort != "function" {
+		return iam.Object{}
+	}
+	name, _, _ = strings.Cut(name, ":")
+	d, found := s.ix.functions.get(functionName{owner, function.Name(name)})
+	if !found {
+		return iam.Object{}
+	}
+	return iam.Object{Tags: d.tags}
+}
+
+// trustOf compiles a role's trust policy as it holds now. Who was named by it
+// and was deleted since is not meant by its statements that allow, even if
+// somebody else has the name; those that deny still deny whoever has it.
+func (s *Service) trustOf(r *directory.Role) (*policy.Set, bool) {
+	var gone []string
+	for _, arn := range slices.Sorted(maps.Keys(r.TrustIDs)) {
+		if uid, _, found := s.principalID(arn); !found || uid != r.TrustIDs[arn] || uid == "" {
+			gone = append(gone, arn)
+		}
+	}
+	return s.compiler.CompileWithout(gone, directory.Text{Name: "trust policy of " + r.Name, Kind: policy.Trust, Text: r.Trust})
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/carrel-dev/carrel/iam/policy"
@@ -41,7 +42,7 @@ type Text struct {
 // Parse reads a policy that was checked when it was written; false if it is
 // not one all the same.
 func (c *Compiler) Parse(kind policy.Kind, text string) (*policy.Document, bool) {
-	d := digestOf(Text{Kind: kind, Text: text})
+	d := digestOf(nil, Text{Kind: kind, Text: text})
 	c.mu.Lock()
 	doc, known := c.documents[d]
 	c.mu.Unlock()
@@ -61,8 +62,13 @@ func (c *Compiler) Parse(kind policy.Kind, text string) (*policy.Document, bool)
 }
 
 // Compile makes one Set of texts; false if one of them is no policy.
-func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) {
-	d := digestOf(texts...)
+func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) { return c.CompileWithout(nil, texts...) }
+
+// CompileWithout is Compile of policies that do not mean the principals of
+// some ARNs any more: what allows them, allows nobody in their place. What
+// denies them stays.
+func (c *Compiler) CompileWithout(gone []string, texts ...Text) (*policy.Set, bool) {
+	d := digestOf(gone, texts...)
 	c.mu.Lock()
 	set, known := c.sets[d]
 	c.mu.Unlock()
@@ -75,6 +81,9 @@ func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) {
 		if !ok {
 			return nil, false
 		}
+		if len(gone) > 0 {
+			doc = without(doc, gone)
+		}
 		sources = append(sources, policy.Source{Name: t.Name, Document: doc})
 	}
 	set = policy.Compile(sources...)
@@ -83,6 +92,23 @@ func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) {
 	makeRoom(c.sets, maxSets)
 	c.sets[d] = set
 	return set, true
+}
+
+// without gives a copy of a document that allows nothing to principals of some
+// ARNs. One that NotPrincipal leaves out of a Deny is not left out any more.
+func without(doc *policy.Document, gone []string) *policy.Document {
+	next := *doc
+	next.Statements = slices.Clone(doc.Statements)
+	for i := range next.Statements {
+		st := &next.Statements[i]
+		if st.Principals == nil || st.Effect == policy.Deny && !st.NotPrincipal {
+			continue
+		}
+		left := *st.Principals
+		left.AWS = slices.DeleteFunc(slices.Clone(left.AWS), func(arn string) bool { return slices.Contains(gone, arn) })
+		st.Principals = &left
+	}
+	return &next
 }
 
 // makeRoom forgets a quarter of a full map, whichever: what is still asked
@@ -102,13 +128,17 @@ func makeRoom[V any](m map[digest]V, most int) {
 }
 
 // digestOf tells lists of texts apart: each part goes in with its length.
-func digestOf(texts ...Text) digest {
+func digestOf(gone []string, texts ...Text) digest {
 	h := sha256.New()
 	part := func(s string) {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 		h.Write(n[:])
 		h.Write([]byte(s))
+	}
+	for _, arn := range gone {
+		h.Write([]byte{0xff})
+		part(arn)
 	}
 	for _, t := range texts {
 		h.Write([]byte{byte(t.Kind)})
