@@ -122,6 +122,11 @@ func (e *evaluation) release() {
 // until all were asked or a gatekeeper speaks for those before it.
 func (a *Authority) judge(e *evaluation, r *Request) (gatekeeper string, err error) {
 	object := a.Directory.Object(r.Owner.Account, r.Resource)
+	if object.TrustOnly && !strings.HasPrefix(strings.ToLower(r.Action), "sts:") {
+		// A trust policy is about who may take on the role, not about who may
+		// look at it, change it or pass it on.
+		object.Policy, object.TrustOnly = nil, false
+	}
 	for i := len(r.Chain); i >= 0; i-- {
 		p := &r.Principal
 		if i < len(r.Chain) {

@@ -386,3 +386,19 @@ func TestRefusalsNameTheLayer(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustPolicyIsAboutSessionsOnly: it neither allows nor bounds what is
+// done with the role itself.
+func TestTrustPolicyIsAboutSessionsOnly(t *testing.T) {
+	t.Parallel()
+	w, a := newWorld()
+	role := "arn:aws:iam::" + string(acme) + ":role/r"
+	w.Objects[role] = iam.Object{TrustOnly: true, Policy: iamtest.Set(policy.Trust, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+		"Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)}
+	for action, allowed := range map[string]bool{"iam:GetRole": true, "iam:PassRole": true, "sts:AssumeRole": false, "STS:assumerole": false} {
+		_, err := a.Authorise(iam.Request{Principal: user(acme, "alice"), Action: action, Resource: role, Owner: tenant.Identity{Account: acme}})
+		if (err == nil) != allowed {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+}
