@@ -324,6 +324,9 @@ func TestSchema1(t *testing.T) {
 	}
 	for slug, account := range map[string]tenant.AccountID{"management": "000000000001", "acme": "000000000002"} {
 		uid := tenant.NewUID()
+		if err := w.keys.CreateTenant(uid); err != nil {
+			t.Fatal(err)
+		}
 		save(tenantFamily, tenantRecord{Tenant: tenant.Tenant{Slug: tenant.Slug(slug), UID: uid, Account: account, Plan: DefaultPlan, Status: tenant.Active}}, "t"+string(account))
 		admin := userARN(account, AdminUser)
 		save(userFamily, identityRecord1{Name: AdminUser, ARN: admin, UID: tenant.NewUID(), Account: account, CreatedAt: now}, string(uid), "u")
