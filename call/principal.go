@@ -93,6 +93,9 @@ type Session struct {
 	Provider string `json:"provider,omitempty"`
 	// Chained tells that a role session asked for this one.
 	Chained bool `json:"chained,omitempty"`
+	// From are the ids of the key and of the sessions that this one was made
+	// with, the oldest first: when one of them ends by revocation, so does it.
+	From []string `json:"from,omitempty"`
 }
 
 // Tag is a key and its value. Keys that differ only by case are the same.
