@@ -1,0 +1,341 @@
+package prove
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/carrel-dev/carrel/iam/policy"
+)
+
+// population is whose ids a question is about.
+type population struct {
+	grammar Grammar
+	// end says that they are end tenants: the sessions of execution roles then
+	// carry their ids, and the account's slug says nothing about them.
+	end bool
+}
+
+// keys are the condition keys whose value is the asking tenant's id.
+func (p *population) keys() []string {
+	if p.end {
+		return []string{"carrel:tenantid", "carrel:endtenant", "aws:principaltag/tenant_id"}
+	}
+	return []string{"carrel:tenantid", "carrel:accounttenant", "aws:principaltag/tenant_id"}
+}
+
+// stand is a world seen by one tenant: one whose id is a mark, or is known.
+type stand struct {
+	*ids
+	world *world
+	// tenant is the id if it is known.
+	name string
+}
+
+// any is the stand of every tenant but some, by a mark.
+func (p *population) any(all *lang, except []string) *stand {
+	mark := words{{kind: markPiece, mark: firstMark}}
+	return p.stand(&world{marks: []*lang{p.grammar.lang(except...)}}, &ids{tenant: mark, own: []symbol{firstMark}, all: all})
+}
+
+// one is the stand of one tenant.
+func (p *population) one(all *lang, id string) *stand {
+	s := p.stand(&world{}, &ids{tenant: words{{kind: textPiece, text: id}}, own: symbols(id), all: all})
+	s.name = id
+	return s
+}
+
+func (p *population) stand(w *world, d *ids) *stand {
+	w.means, w.known, d.keys = map[string]meaning{}, map[string]facts{}, map[string]bool{}
+	for _, key := range p.keys() {
+		d.keys[key] = true
+		w.means[key] = meaning{known: true, text: d.tenant}
+		w.known[key] = facts{always: true, alone: true, must: [][]words{{d.tenant}}}
+	}
+	if p.end {
+		w.known["carrel:accounttenant"] = facts{always: true, alone: true}
+	} else {
+		w.means["carrel:endtenant"] = meaning{never: true}
+		w.known["carrel:endtenant"] = facts{never: true}
+	}
+	// The platform tags resources with their owner. A tenant that tags its own
+	// with another's id gives its own away, which is its right.
+	for _, key := range []string{"aws:resourcetag/tenant_id", "s3:existingobjecttag/tenant_id"} {
+		w.known[key] = facts{alone: true, must: [][]words{{{d.slot()}}}}
+	}
+	w.known["aws:principaltype"] = facts{always: true, alone: true, must: [][]words{{{{kind: textPiece, text: "AssumedRole"}}}}}
+	w.known["aws:principalisawsservice"] = facts{always: true, alone: true, must: [][]words{{{{kind: textPiece, text: "false"}}}}}
+	return &stand{ids: d, world: w}
+}
+
+// judgement is a set of policies that are judged together, with what bounds
+// them.
+type judgement struct {
+	population
+	layouts []Layout
+	// identity grant; each of bounds has to allow besides.
+	identity []Policy
+	bounds   [][]Policy
+
+	all    *lang
+	acts   *actions
+	allows [][]*statement // of identity, then of each bound
+	denies []*statement
+	// principal stands in witnesses.
+	principal string
+}
+
+func (j *judgement) prepare() {
+	j.all = j.grammar.lang()
+	for _, layer := range append([][]Policy{j.identity}, j.bounds...) {
+		allows, denies := statementsOf(layer)
+		j.allows = append(j.allows, allows)
+		j.denies = append(j.denies, denies...)
+	}
+	number := 0
+	for _, list := range append(j.allows[:len(j.allows):len(j.allows)], j.denies) {
+		for _, s := range list {
+			s.number = number
+			number++
+		}
+	}
+	j.acts = actionsOf(append(j.allows[:len(j.allows):len(j.allows)], j.denies)...)
+}
+
+// problem asks for a request of a class of actions at a place.
+func (j *judgement) problem(s *stand, p *place, resources []words, c *actionClass) *problem {
+	out := &problem{world: s.world, place: resources, avoid: j.acts.filter(j.denies, c)}
+	for _, layer := range j.allows {
+		out.musts = append(out.musts, j.acts.filter(layer, c))
+	}
+	if p.kind == listingPlace {
+		known := map[string]facts{}
+		for k, f := range s.world.known {
+			known[k] = f
+		}
+		known["s3:prefix"] = facts{alone: true, must: [][]words{p.prefixes}}
+		out.world = &world{marks: s.world.marks, means: s.world.means, known: known}
+	}
+	return out
+}
+
+// classesAt gives the classes of actions that mean something at a place.
+func (j *judgement) classesAt(p *place) ([]actionClass, bool) {
+	named := func(names []string) (out []actionClass, ok bool) {
+		for _, n := range names {
+			c, _ := j.acts.named("s3:" + n)
+			out = append(out, c)
+		}
+		return out, true
+	}
+	switch p.kind {
+	case bucketPlace:
+		return named(bucketActions)
+	case listingPlace:
+		return named(bucketLists)
+	case controlPlace:
+		return named(bucketWrites)
+	case layoutPlace:
+		var out []actionClass
+		for _, service := range j.acts.services(append(j.allows[:len(j.allows):len(j.allows)], j.denies)...) {
+			classes, ok := j.acts.classes(service)
+			if !ok {
+				return nil, false
+			}
+			out = append(out, classes...)
+		}
+		return out, true
+	}
+	all, ok := j.acts.classes("s3")
+	return slices.DeleteFunc(all, func(c actionClass) bool {
+		return c.known && slices.Contains(bucketActions, strings.TrimPrefix(c.name, "s3:"))
+	}), ok
+}
+
+// verdict is what came of one place.
+type verdict struct {
+	result  Result
+	place   *place
+	action  string
+	witness *confirmed
+	// why says what was not decided.
+	why string
+	// reached says that the tenant reaches its own place of the kind.
+	reached bool
+}
+
+// confirmed is a request that the evaluator allowed.
+type confirmed struct {
+	tenant, owner string
+	request       policy.Request
+	context       map[string][]string
+}
+
+// at decides about one of the places, class of actions by class.
+func (j *judgement) at(anyone *stand, places []place, index int) verdict {
+	p := &places[index]
+	out := verdict{result: Proved, place: p}
+	classes, ok := j.classesAt(p)
+	if !ok {
+		out.result, out.why = Unknown, "its policies tell too many actions apart"
+		return out
+	}
+	done := map[string]bool{}
+	for i := range classes {
+		c := &classes[i]
+		pr := j.problem(anyone, p, p.foreign, c)
+		key := pr.key()
+		if len(pr.musts[0]) == 0 || done[key] {
+			continue
+		}
+		done[key] = true
+		_, o := pr.solve()
+		if o == none {
+			continue
+		}
+		v := j.pursue(&suspicion{pr, places, index, c})
+		if v.result == Violated {
+			return v
+		}
+		if v.result == Unknown {
+			out = v
+		}
+	}
+	return out
+}
+
+// key identifies the statements of a problem.
+func (p *problem) key() string {
+	var out strings.Builder
+	for _, list := range append(p.musts[:len(p.musts):len(p.musts)], p.avoid) {
+		for _, s := range list {
+			out.WriteString(strconv.Itoa(s.number) + " ")
+		}
+		out.WriteString("\x02")
+	}
+	return out.String()
+}
+
+// suspicion is a problem that a tenant whose id is a mark has a solution for.
+type suspicion struct {
+	*problem
+	places []place
+	index  int
+	class  *actionClass
+}
+
+// pursue looks for tenants for which a suspicion is true. If there are none
+// among those that the policies name, and it is not true of any other, it was
+// none.
+func (j *judgement) pursue(x *suspicion) verdict {
+	p := &x.places[x.index]
+	for _, id := range j.trials(x.problem) {
+		if w := j.try(id, x); w != nil {
+			return verdict{result: Violated, place: p, action: x.class.name, witness: w}
+		}
+	}
+	unknown := verdict{result: Unknown, place: p, action: x.class.name, why: "whether " + x.class.name + " can reach " + p.where + " of another tenant"}
+	named := j.named(x.problem)
+	for _, id := range named {
+		if j.possible(j.one(j.all, id), x) {
+			return unknown
+		}
+	}
+	if j.possible(j.any(j.all, named), x) {
+		return unknown
+	}
+	return verdict{result: Proved, place: p}
+}
+
+// possible tells whether a stand's problem may have a solution.
+func (j *judgement) possible(s *stand, x *suspicion) bool {
+	p := j.placeOf(s, x)
+	if p == nil {
+		return true
+	}
+	_, o := j.problem(s, p, p.foreign, x.class).solve()
+	return o != none
+}
+
+// placeOf gives the place as another stand sees it.
+func (j *judgement) placeOf(s *stand, x *suspicion) *place {
+	mine := s.places(j.allows[0], j.layouts)
+	if len(mine) != len(x.places) {
+		return nil
+	}
+	return &mine[x.index]
+}
+
+// try looks for a request of one tenant, and has the evaluator confirm it.
+func (j *judgement) try(id string, x *suspicion) *confirmed {
+	s := j.one(j.all, id)
+	p := j.placeOf(s, x)
+	if p == nil {
+		return nil
+	}
+	free := j.freeVariables(x.problem, s.world)
+	values := []string{""}
+	if len(free) > 0 {
+		values = []string{j.other(id), "x", "", id}
+	}
+	for _, value := range values {
+		local := *s
+		for _, key := range free {
+			local.world = local.world.with(key, words{{kind: textPiece, text: value}})
+		}
+		solved, o := j.problem(&local, p, p.foreign, x.class).solve()
+		if o != found {
+			continue
+		}
+		if w := j.confirm(id, p, x.class, solved); w != nil {
+			return w
+		}
+	}
+	return nil
+}
+
+// other gives an id that is not the one given.
+func (j *judgement) other(id string) string {
+	for _, b := range j.samples() {
+		if b != id {
+			return b
+		}
+	}
+	return "globex"
+}
+
+// freeVariables lists the keys of variables whose value is not known.
+func (j *judgement) freeVariables(pr *problem, w *world) []string {
+	var out []string
+	note := func(p policy.Pattern) {
+		for _, t := range p {
+			m := w.means[t.Text]
+			if t.Kind == policy.Variable && !m.known && !m.never && !slices.Contains(out, t.Text) {
+				out = append(out, t.Text)
+			}
+		}
+	}
+	pr.patterns(note)
+	return out
+}
+
+// patterns calls a function for every pattern of the problem but actions.
+func (p *problem) patterns(do func(policy.Pattern)) {
+	for _, list := range append(p.musts[:len(p.musts):len(p.musts)], p.avoid) {
+		for _, s := range list {
+			for i := range s.Resources {
+				for _, part := range s.Resources[i].Parts {
+					do(part)
+				}
+			}
+			for i := range s.Conditions {
+				for _, v := range s.Conditions[i].Values {
+					do(v.Pattern)
+					for _, part := range v.Parts {
+						do(part)
+					}
+				}
+			}
+		}
+	}
+}
