@@ -37,8 +37,6 @@ type Principal struct {
 	// UserID is the aws:userid: a user's unique id, or a role's with the
 	// session's name.
 	UserID string `json:"userId,omitempty"`
-	// Admin says that the principal is its account's user admin.
-	Admin bool `json:"admin,omitempty"`
 	// AccessKeyID is the credential that was used.
 	AccessKeyID string `json:"accessKeyId,omitempty"`
 	// Session is what temporary credentials say; nil for a long-lived key.

@@ -351,7 +351,7 @@ func TestFirstStart(t *testing.T) {
 		t.Fatalf("the first admin is %+v", admin)
 	}
 	p, _ := s.Principal(admin.AccessKeyID)
-	if want := "arn:aws:iam::" + string(admin.AccountID) + ":user/admin"; p.ARN != want || !p.Admin {
+	if want := "arn:aws:iam::" + string(admin.AccountID) + ":user/admin"; p.ARN != want || p.Type != call.TypeUser {
 		t.Fatalf("the principal is %+v", p)
 	}
 	s.Close()

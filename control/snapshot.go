@@ -1,7 +1,6 @@
 package control
 
 import (
-	"slices"
 	"time"
 
 	"github.com/carrel-dev/carrel/admit"
@@ -93,8 +92,7 @@ func (s *Service) Principal(accessKeyID string) (call.Principal, bool) {
 		return call.Principal{}, false
 	}
 	return call.Principal{
-		Type: call.TypeUser, ARN: u.ARN, Account: u.Account, Tenant: a.Slug, UserID: u.ID,
-		Admin: slices.Contains(u.Managed, directory.AdministratorAccess), AccessKeyID: accessKeyID,
+		Type: call.TypeUser, ARN: u.ARN, Account: u.Account, Tenant: a.Slug, UserID: u.ID, AccessKeyID: accessKeyID,
 	}, true
 }
 

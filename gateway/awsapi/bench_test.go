@@ -46,7 +46,7 @@ func (s *sink) WriteHeader(status int)      { s.status = status }
 
 func quietInvoke(t testing.TB) (http.Handler, *http.Request, *bytes.Reader) {
 	payload := []byte(`{"n":1,"text":"` + strings.Repeat("x", 1000) + `"}`)
-	s := &still{target: &function.Target{Account: "111111111111", Version: function.Latest}, principal: call.Principal{Account: "111111111111", Admin: true}, outcome: &call.Outcome{Payload: payload}}
+	s := &still{target: &function.Target{Account: "111111111111", Version: function.Latest}, principal: call.Principal{Account: "111111111111"}, outcome: &call.Outcome{Payload: payload}}
 	h := New(Config{Region: region, Verifier: s, Control: s, Invoker: s, NewRequestID: func() string { return "the-id" }})
 	body := bytes.NewReader(payload)
 	r, err := http.NewRequestWithContext(t.Context(), "POST", "/2015-03-31/functions/hello/invocations", io.NopCloser(body))

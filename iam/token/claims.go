@@ -141,7 +141,7 @@ func (c *Claims) encode(b []byte) []byte {
 	p, s := &c.Principal, c.Principal.Session
 	b = fields.Uint(b, schema)
 	for _, text := range [...]string{
-		string(p.Type), p.ARN, string(p.Account), string(p.Tenant), p.UserID, flag(p.Admin),
+		string(p.Type), p.ARN, string(p.Account), string(p.Tenant), p.UserID,
 		s.ID, s.Issuer, string(s.IssuerUID), s.Name, s.SourceIdentity, string(s.EndTenant), string(s.EndTenantUID),
 		s.RequestID, s.FunctionVersion, s.Provider, flag(s.Chained),
 		c.Secret, c.Audience, c.Listener, string(c.Holder),
@@ -179,7 +179,7 @@ func parseClaims(b []byte) (*Claims, error) {
 	p := &c.Principal
 	p.Session = s
 	p.Type, p.ARN = call.PrincipalType(f.Text()), f.Text()
-	p.Account, p.Tenant, p.UserID, p.Admin = tenant.AccountID(f.Text()), tenant.Slug(f.Text()), f.Text(), f.Text() != ""
+	p.Account, p.Tenant, p.UserID = tenant.AccountID(f.Text()), tenant.Slug(f.Text()), f.Text()
 	s.ID, s.Issuer, s.IssuerUID, s.Name, s.SourceIdentity = f.Text(), f.Text(), tenant.UID(f.Text()), f.Text(), f.Text()
 	s.EndTenant, s.EndTenantUID = tenant.EndTenantID(f.Text()), tenant.UID(f.Text())
 	s.RequestID, s.FunctionVersion, s.Provider, s.Chained = f.Text(), f.Text(), f.Text(), f.Text() != ""

@@ -44,7 +44,7 @@ func roleSession() *token.Claims {
 	return &token.Claims{
 		Principal: call.Principal{
 			Type: call.TypeRole, ARN: "arn:aws:sts::111111111111:assumed-role/app/s1", Account: "111111111111",
-			Tenant: "acme", UserID: "AROA1:s1", Admin: true, AccessKeyID: id,
+			Tenant: "acme", UserID: "AROA1:s1", AccessKeyID: id,
 			Session: &call.Session{
 				ID: id, Issuer: "arn:aws:iam::111111111111:role/app", IssuerUID: "uid1", Name: "s1",
 				Tags: []call.Tag{{Key: "team", Value: "blue"}, {Key: "empty"}}, Transitive: []string{"team"}, SourceIdentity: "ann",
