@@ -1,23 +1,11 @@
 package queryapi
 
 import (
-	"context"
 	"reflect"
 
-	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
 )
-
-// Control is what both services need of the control plane, which
-// *control.Service is. Every method that is added to it by an operation takes
-// a Grant and refuses one that is not for its own action and resource.
-type Control interface {
-	// Authorise decides and audits refusals.
-	Authorise(ctx context.Context, r iam.Request, requestID string) (iam.Grant, error)
-	// Principal gives whose key it is.
-	Principal(accessKeyID string) (call.Principal, bool)
-}
 
 // pageInput asks for a part of a list.
 type pageInput struct {
@@ -86,7 +74,7 @@ func (rq *request) authorise(t target) (iam.Grant, error) {
 		t.owner = rq.principal.Account
 	}
 	return rq.h.Control.Authorise(rq.ctx, iam.Request{
-		Principal: rq.principal, Action: t.action, Resource: t.resource, Owner: tenant.Identity{Account: t.owner},
+		Principal: rq.principal, Action: t.action, Resource: t.resource, Owner: tenant.Identity{Account: t.owner}, Keys: t.keys,
 	}, rq.id)
 }
 

@@ -65,7 +65,7 @@ type Config struct {
 	Region string
 	// Verifier accepts signatures for the handler's service only.
 	Verifier Verifier
-	Control  Control
+	Control  *control.Service
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// NewRequestID makes the id of a request; a random UUID if nil.
@@ -202,6 +202,7 @@ func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, er
 			WithCode(credential.CodeUnrecognizedClient)
 	}
 	principal.Origin = origin(r)
+	h.Control.KeyUsed(identity.KeyID, h.api.service, h.Now())
 	return principal, nil
 }
 
