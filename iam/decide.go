@@ -11,29 +11,32 @@ import (
 
 const opAuthorise = "iam.Authorise"
 
-func (a *Authority) decide(r Request, c *call.Call) (Grant, error) {
+// decide completes a decision that has its request and its call.
+func (a *Authority) decide(d *decision) (Grant, error) {
 	// Read before anything is looked up, so that a change while we decide
 	// makes the grant stale and never the other way round.
-	generation := a.Snapshot.Generation()
+	d.generation = a.Snapshot.Generation()
 	if !a.fresh() {
 		return Grant{}, fault.New(opAuthorise, fault.Unavailable,
 			"this node has not been able to confirm its policies for %s and refuses until it can", MaxStale)
 	}
-	if err := a.served(&r); err != nil {
+	r := &d.request
+	if err := a.served(r); err != nil {
 		return Grant{}, err
 	}
-	if !ownedBy(r.Resource, r.Owner.Account) || !actsForItself(&r) {
-		return Grant{}, a.denied(&r, refusal{})
+	if !ownedBy(r.Resource, r.Owner.Account) || !actsForItself(r) {
+		return Grant{}, a.denied(r, refusal{})
 	}
 	e := a.scratch.Get().(*evaluation)
-	gatekeeper, err := a.judge(e, &r)
+	gatekeeper, err := a.judge(e, r)
 	e.release()
 	a.scratch.Put(e)
 	if err != nil {
 		return Grant{}, err
 	}
 	a.decided.Add(1)
-	return Grant{&decision{request: r, call: c, generation: generation, at: a.Now(), gatekeeper: gatekeeper}}, nil
+	d.at, d.gatekeeper = a.Now(), gatekeeper
+	return Grant{d}, nil
 }
 
 // served refuses for accounts that are suspended, closing or unknown: the
@@ -109,19 +112,21 @@ type evaluation struct {
 	context policy.Context
 	caps    []*policy.Set
 	subject *Subject
+	object  Object
 }
 
 // release forgets everything that was looked up.
 func (e *evaluation) release() {
 	e.context.Reset()
 	clear(e.caps)
-	e.request, e.layers, e.caps, e.subject = policy.Request{}, policy.Layers{}, e.caps[:0], nil
+	e.request, e.layers, e.caps, e.subject, e.object = policy.Request{}, policy.Layers{}, e.caps[:0], nil, Object{}
 }
 
 // judge asks for the principal and then for its callers, the nearest first,
 // until all were asked or a gatekeeper speaks for those before it.
 func (a *Authority) judge(e *evaluation, r *Request) (gatekeeper string, err error) {
-	object := a.Directory.Object(r.Owner.Account, r.Resource)
+	e.object = a.Directory.Object(r.Owner.Account, r.Resource)
+	object := &e.object
 	if object.TrustOnly && !strings.HasPrefix(strings.ToLower(r.Action), "sts:") {
 		// A trust policy is about who may take on the role, not about who may
 		// look at it, change it or pass it on.
@@ -132,7 +137,7 @@ func (a *Authority) judge(e *evaluation, r *Request) (gatekeeper string, err err
 		if i < len(r.Chain) {
 			p = &r.Chain[i].Principal
 		}
-		if err := a.prepare(e, r, who{p, &object, i}); err != nil {
+		if err := a.prepare(e, r, who{p, object, i}); err != nil {
 			return "", err
 		}
 		if d := policy.Evaluate(&e.request, &e.layers); d.Verdict != policy.Allowed {
@@ -159,7 +164,7 @@ func (a *Authority) prepare(e *evaluation, r *Request, w who) error {
 	if !found {
 		return a.denied(r, refusal{actor: w.principal, gone: true})
 	}
-	e.subject = subject
+	e.subject, e.caps = subject, e.caps[:0]
 	e.request = policy.Request{
 		Action: r.Action, Resource: r.Resource, ResourceAccount: string(r.Owner.Account),
 		Principal: principalOf(w.principal, subject), Context: &e.context,

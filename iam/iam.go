@@ -117,19 +117,19 @@ type decision struct {
 // Errors: fault.Denied if it may not, fault.Suspended if an account involved
 // is not served, fault.Unavailable if the node cannot know.
 func (a *Authority) Authorise(r Request) (Grant, error) {
-	return a.decide(r, nil)
+	return a.decide(&decision{request: r})
 }
 
 // AuthoriseCall decides a call of a function; errors as of Authorise.
 func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
-	return a.decide(Request{
+	return a.decide(&decision{call: c, request: Request{
 		Principal: c.Principal,
 		Action:    InvokeAction,
 		Resource:  c.Target.ARN,
 		Owner:     c.Owner,
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,
-	}, c)
+	}})
 }
 
 // Renew gives the grant back if nothing moved since it was decided, and
@@ -139,7 +139,7 @@ func (a *Authority) Renew(g Grant) (Grant, error) {
 	if d.generation == a.Snapshot.Generation() && a.fresh() {
 		return g, nil
 	}
-	return a.decide(d.request, d.call)
+	return a.decide(&decision{request: d.request, call: d.call})
 }
 
 func (a *Authority) fresh() bool { return a.Now().Sub(a.Snapshot.Confirmed()) <= MaxStale }

@@ -35,6 +35,39 @@ func (a *Authority) now() *clockText {
 	return t
 }
 
+// The condition keys that every request may have.
+var (
+	keyCurrentTime        = policy.NameOf("aws:currenttime")
+	keyEpochTime          = policy.NameOf("aws:epochtime")
+	keyFederatedProvider  = policy.NameOf("aws:federatedprovider")
+	keyMFAPresent         = policy.NameOf("aws:multifactorauthpresent")
+	keyPrincipalAccount   = policy.NameOf("aws:principalaccount")
+	keyPrincipalARN       = policy.NameOf("aws:principalarn")
+	keyPrincipalIsService = policy.NameOf("aws:principalisawsservice")
+	keyPrincipalOrgID     = policy.NameOf("aws:principalorgid")
+	keyPrincipalType      = policy.NameOf("aws:principaltype")
+	keyRequestedRegion    = policy.NameOf("aws:requestedregion")
+	keyResourceAccount    = policy.NameOf("aws:resourceaccount")
+	keyResourceOrgID      = policy.NameOf("aws:resourceorgid")
+	keySecureTransport    = policy.NameOf("aws:securetransport")
+	keySourceIdentity     = policy.NameOf("aws:sourceidentity")
+	keySourceIP           = policy.NameOf("aws:sourceip")
+	keyTokenIssueTime     = policy.NameOf("aws:tokenissuetime")
+	keyUserAgent          = policy.NameOf("aws:useragent")
+	keyUserID             = policy.NameOf("aws:userid")
+	keyUsername           = policy.NameOf("aws:username")
+	keyViaService         = policy.NameOf("aws:viaawsservice")
+	keyAccountTenant      = policy.NameOf("carrel:accounttenant")
+	keyChainDepth         = policy.NameOf("carrel:chaindepth")
+	keyEndTenant          = policy.NameOf("carrel:endtenant")
+	keyFunctionVersion    = policy.NameOf("carrel:functionversion")
+	keyStrategy           = policy.NameOf("carrel:strategy")
+	keyTenantID           = policy.NameOf("carrel:tenantid")
+	keyWall               = policy.NameOf("carrel:wall")
+	keySourceFunctionARN  = policy.NameOf("lambda:sourcefunctionarn")
+	keyTenantTag          = policy.NameOf("aws:principaltag/tenant_id")
+)
+
 // fill puts all condition keys of a request into c. What the operation brings
 // along comes first, so that what follows from the credential replaces it.
 func (a *Authority) fill(c *policy.Context, r *Request, w who, s *Subject) {
@@ -47,19 +80,19 @@ func (a *Authority) fill(c *policy.Context, r *Request, w who, s *Subject) {
 	}
 	p := w.principal
 	now := a.now()
-	c.Set("aws:currenttime", now.date)
-	c.Set("aws:epochtime", now.epoch)
-	c.Set("aws:requestedregion", a.Region)
-	c.Set("aws:securetransport", flag(p.Origin.TLS))
+	c.SetName(keyCurrentTime, now.date)
+	c.SetName(keyEpochTime, now.epoch)
+	c.SetName(keyRequestedRegion, a.Region)
+	c.SetName(keySecureTransport, flag(p.Origin.TLS))
 	if p.Origin.IP.IsValid() {
-		c.Set("aws:sourceip", p.Origin.IP.Unmap().String())
+		c.SetName(keySourceIP, p.Origin.IP.Unmap().String())
 	}
 	if p.Origin.UserAgent != "" {
-		c.Set("aws:useragent", p.Origin.UserAgent)
+		c.SetName(keyUserAgent, p.Origin.UserAgent)
 	}
 	service := p.Type == call.TypeService
-	c.Set("aws:principalisawsservice", flag(service))
-	c.Set("aws:viaawsservice", "false")
+	c.SetName(keyPrincipalIsService, flag(service))
+	c.SetName(keyViaService, "false")
 	if !service {
 		fillPrincipal(c, p, s)
 	}
@@ -72,18 +105,18 @@ func fillPrincipal(c *policy.Context, p *call.Principal, s *Subject) {
 	if p.Type == call.TypeRole && p.Session != nil {
 		arn = p.Session.Issuer
 	}
-	c.Set("aws:principalarn", arn)
-	c.Set("aws:principalaccount", string(p.Account))
-	c.Set("aws:principaltype", string(p.Type))
-	c.Set("aws:principalorgid", OrgID)
+	c.SetName(keyPrincipalARN, arn)
+	c.SetName(keyPrincipalAccount, string(p.Account))
+	c.SetName(keyPrincipalType, string(p.Type))
+	c.SetName(keyPrincipalOrgID, OrgID)
 	if s.OrgPath != "" {
 		c.SetAll("aws:principalorgpaths", []string{s.OrgPath})
 	}
 	if p.UserID != "" {
-		c.Set("aws:userid", p.UserID)
+		c.SetName(keyUserID, p.UserID)
 	}
 	if p.Type == call.TypeUser {
-		c.Set("aws:username", p.ARN[strings.LastIndexByte(p.ARN, '/')+1:])
+		c.SetName(keyUsername, p.ARN[strings.LastIndexByte(p.ARN, '/')+1:])
 	}
 	for _, t := range s.Tags {
 		setTag(c, "aws:principaltag/", t)
@@ -94,17 +127,17 @@ func fillPrincipal(c *policy.Context, p *call.Principal, s *Subject) {
 	for _, t := range p.Session.Tags {
 		setTag(c, "aws:principaltag/", t)
 	}
-	c.Set("aws:tokenissuetime", p.Session.Issued.UTC().Format(time.RFC3339))
-	c.Set("aws:multifactorauthpresent", "false")
+	c.SetName(keyTokenIssueTime, p.Session.Issued.UTC().Format(time.RFC3339))
+	c.SetName(keyMFAPresent, "false")
 	if p.Session.SourceIdentity != "" {
-		c.Set("aws:sourceidentity", p.Session.SourceIdentity)
+		c.SetName(keySourceIdentity, p.Session.SourceIdentity)
 	}
 	if p.Session.Provider != "" {
-		c.Set("aws:federatedprovider", p.Session.Provider)
+		c.SetName(keyFederatedProvider, p.Session.Provider)
 	}
 	if p.Session.FunctionVersion != "" {
-		c.Set("carrel:functionversion", p.Session.FunctionVersion)
-		c.Set("lambda:sourcefunctionarn", unqualified(p.Session.FunctionVersion))
+		c.SetName(keyFunctionVersion, p.Session.FunctionVersion)
+		c.SetName(keySourceFunctionARN, unqualified(p.Session.FunctionVersion))
 	}
 }
 
@@ -115,30 +148,30 @@ func fillTenant(c *policy.Context, r *Request, w who) {
 	own := string(p.Tenant)
 	if p.Session != nil && p.Session.EndTenant != "" {
 		own = string(p.Session.EndTenant)
-		c.Set("carrel:endtenant", own)
+		c.SetName(keyEndTenant, own)
 	}
 	id := own
 	if r.EndTenant != "" {
 		id = string(r.EndTenant)
-		c.Set("carrel:endtenant", id)
+		c.SetName(keyEndTenant, id)
 	}
 	if p.Tenant != "" {
-		c.Set("carrel:accounttenant", string(p.Tenant))
+		c.SetName(keyAccountTenant, string(p.Tenant))
 	}
 	if own != "" {
-		c.Set("aws:principaltag/"+TenantTag, own)
+		c.SetName(keyTenantTag, own)
 	}
 	if id != "" {
-		c.Set("carrel:tenantid", id)
+		c.SetName(keyTenantID, id)
 	}
-	c.Set("carrel:chaindepth", strconv.Itoa(w.depth))
-	c.Set("carrel:strategy", "namespace")
-	c.Set("carrel:wall", "process")
+	c.SetName(keyChainDepth, strconv.Itoa(w.depth))
+	c.SetName(keyStrategy, "namespace")
+	c.SetName(keyWall, "process")
 }
 
 func fillResource(c *policy.Context, r *Request, o *Object) {
-	c.Set("aws:resourceaccount", string(r.Owner.Account))
-	c.Set("aws:resourceorgid", OrgID)
+	c.SetName(keyResourceAccount, string(r.Owner.Account))
+	c.SetName(keyResourceOrgID, OrgID)
 	if o.OrgPath != "" {
 		c.SetAll("aws:resourceorgpaths", []string{o.OrgPath})
 	}

@@ -17,9 +17,24 @@ type entry struct {
 	several bool
 }
 
+// Name is a condition key made ready to be set again and again.
+type Name struct {
+	key  string
+	hash uint32
+}
+
+// NameOf gives the Name of a key.
+func NameOf(key string) Name {
+	key = alias(key)
+	return Name{key, hash(key)}
+}
+
 // Set gives a key one value; an earlier one is replaced.
-func (c *Context) Set(key, value string) {
-	e := c.slot(key, 1)
+func (c *Context) Set(key, value string) { c.SetName(NameOf(key), value) }
+
+// SetName is Set for a key whose Name is at hand.
+func (c *Context) SetName(n Name, value string) {
+	e := c.slot(n, 1)
 	e.several = false
 	c.values[e.from] = value
 }
@@ -29,18 +44,17 @@ func (c *Context) Set(key, value string) {
 // many there are. No value makes an empty set, which differs from an absent
 // key: Null finds it there, and ForAllValues: matches it.
 func (c *Context) SetAll(key string, values []string) {
-	e := c.slot(key, len(values))
+	e := c.slot(NameOf(key), len(values))
 	e.several = true
 	copy(c.values[e.from:e.to], values)
 }
 
 // slot makes room for n values of a key, in the place of its earlier ones
 // where they were as many.
-func (c *Context) slot(key string, n int) *entry {
-	key = alias(key)
-	e := c.find(key, hash(key))
+func (c *Context) slot(name Name, n int) *entry {
+	e := c.find(name.key, name.hash)
 	if e == nil {
-		c.entries = append(c.entries, entry{hash: hash(key), key: key})
+		c.entries = append(c.entries, entry{hash: name.hash, key: name.key})
 		e = &c.entries[len(c.entries)-1]
 	}
 	if e.to-e.from != n {
