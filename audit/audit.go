@@ -148,6 +148,10 @@ type Entry struct {
 	Parent string `json:"parent,omitempty"`
 	// Gatekeeper is the role for which the callers before it were not asked.
 	Gatekeeper string `json:"gatekeeper,omitempty"`
+	// Reason is why an act was done that needs a reason.
+	Reason string `json:"reason,omitempty"`
+	// Concerns is the account that an act of another one concerns.
+	Concerns tenant.AccountID `json:"concerns,omitempty"`
 	// Count is how many refusals the entry stands for; 0 for one.
 	Count int64 `json:"count,omitempty"`
 }
@@ -184,10 +188,10 @@ func encode(e Entry) []byte {
 //
 // Errors: fault.Unavailable if the record cannot be made durable; the act
 // must not be done then.
-func (l *Log) Decide(_ context.Context, g iam.Grant, requestID string) (done func(error), err error) {
-	r := g.Request()
+func (l *Log) Decide(ctx context.Context, g iam.Grant, requestID string) (done func(error), err error) {
+	r, note := g.Request(), iam.NoteOf(ctx)
 	allowed := l.newEntry(r, requestID, "allowed", nil)
-	allowed.Gatekeeper = g.Gatekeeper()
+	allowed.Gatekeeper, allowed.Reason, allowed.Concerns = g.Gatekeeper(), note.Reason, note.Concerns
 	seq := l.journal.Append(KindAct, encode(allowed))
 	if err := l.journal.Sync(seq); err != nil {
 		return nil, fault.Wrap("audit.Decide", fault.Unavailable, err,
@@ -199,7 +203,9 @@ func (l *Log) Decide(_ context.Context, g iam.Grant, requestID string) (done fun
 		if err != nil {
 			outcome = "failed"
 		}
-		l.journal.Append(KindActed, l.entry(r, requestID, outcome, err))
+		acted := l.newEntry(r, requestID, outcome, err)
+		acted.Reason, acted.Concerns = note.Reason, note.Concerns
+		l.journal.Append(KindActed, encode(acted))
 	}, nil
 }
 

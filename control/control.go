@@ -163,6 +163,7 @@ type Service struct {
 	uses           keyUses
 	compiler       *directory.Compiler
 	revoked        func(*call.Principal) bool
+	levels         levelMaker
 	builds         *builds
 	garbage        garbage
 	gate           *gate

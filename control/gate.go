@@ -253,7 +253,7 @@ func (g *gate) apply(ctx context.Context, number uint64, p pendingWrite, own boo
 		// Somebody wrote it for us. Only the records of functions are written
 		// outside of the gate too; a change has one of these alone.
 		e, err := kv.Get(ctx, k)
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		if err != nil && !fault.Is(err, fault.NotFound) && e.Err == nil { // a damaged record was written too
 			return written(err)
 		}
 		if familyOf(k) == functionFamily && own && !bytes.Equal(e.Value, value) {

@@ -253,7 +253,7 @@ func (s *Service) DeletePolicy(ctx context.Context, g iam.Grant, arn string) (er
 	used := false
 	s.usedIn(e.in, r.Record, func(string, string, bool) { used = true })
 	switch {
-	case used:
+	case used || len(s.ix.org.Load().AttachedTo(arn)) > 0:
 		return deleteConflict(e.op, "Cannot delete a policy attached to entities.")
 	case len(r.Record.Versions) > 1:
 		return deleteConflict(e.op, "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.")
@@ -279,6 +279,11 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, g iam.Grant, in Creat
 	defer e.end(&err)
 	if _, err := checkManaged(e.op, in.Text); err != nil {
 		return directory.PolicyVersion{}, err
+	}
+	if in.SetDefault {
+		if err := s.fits(e.op, in.ARN, in.Text); err != nil {
+			return directory.PolicyVersion{}, err
+		}
 	}
 	if len(r.Record.Versions) >= maxPolicyVersions {
 		return directory.PolicyVersion{}, limitExceeded(e.op, "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.")
@@ -338,8 +343,12 @@ func (s *Service) SetDefaultPolicyVersion(ctx context.Context, g iam.Grant, arn,
 		return err
 	}
 	defer e.end(&err)
-	if _, found := r.Record.Version(version); !found {
+	v, found := r.Record.Version(version)
+	if !found {
 		return noVersion(e.op, arn, version)
+	}
+	if err := s.fits(e.op, arn, v.Text); err != nil {
+		return err
 	}
 	return e.commit(ctx, rewrite(r, func(p *directory.Policy) { p.Default, p.UpdatedAt = version, s.cfg.Now().UTC() }))
 }

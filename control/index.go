@@ -44,6 +44,9 @@ type index struct {
 	// org is the tree of accounts; orgLoads came in while everything is being loaded.
 	org      atomic.Pointer[directory.Org]
 	orgLoads []directory.Change
+	// orgDamaged counts records of the tree that cannot be read: what they
+	// forbid is not known.
+	orgDamaged atomic.Int64
 
 	// generation counts the changes that decisions depend on.
 	generation atomic.Uint64
@@ -120,6 +123,9 @@ func (ix *index) apply(it store.Item[any]) {
 	after := it.Value
 	if it.Deleted || it.Err != nil {
 		after = nil
+	}
+	if _, was := ix.damaged[it.Key]; was != (it.Err != nil) && isTree(familyOf(it.Key)) {
+		ix.treeDamage(it.Err != nil)
 	}
 	if delete(ix.damaged, it.Key); it.Err != nil {
 		ix.damaged[it.Key] = it.Err

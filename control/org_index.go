@@ -42,3 +42,17 @@ func decodeOrg(f family, value []byte) (any, error) {
 	}
 	return decodeAs[generationNumber](value)
 }
+
+// isTree tells whether a record that cannot be read leaves it unknown what an
+// account is forbidden.
+func isTree(f family) bool { return f == unitFamily || f == guardrailFamily || f == placementFamily }
+
+// treeDamage counts a record of the tree that cannot be read, or can be again.
+func (ix *index) treeDamage(more bool) {
+	defer ix.generation.Add(1)
+	if more {
+		ix.orgDamaged.Add(1)
+		return
+	}
+	ix.orgDamaged.Add(-1)
+}

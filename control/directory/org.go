@@ -12,7 +12,7 @@ import (
 
 // maxLevels bounds the way up from an account. A tree that goes higher is
 // damaged, and an account in it is allowed nothing.
-const maxLevels = 64
+const maxLevels = 32
 
 // Accepted is an operator's word that something the isolation prover could
 // not decide is to be taken for safe.
@@ -84,9 +84,10 @@ func with[K comparable, T any](m map[K]*Entry[T], changes []Change, name func(*T
 
 // Way gives the targets above an account and the account itself, from the
 // root down: the root, units, the accounts of its parent tenants, its own.
-// Parent gives the account of the tenant above one; empty if there is none.
-// It is false for a tree that is damaged.
-func (o *Org) Way(account tenant.AccountID, parent func(tenant.AccountID) tenant.AccountID) ([]string, bool) {
+// Parent gives the account of the tenant above one, empty if there is none;
+// false for an account that is not known. Way is false where what is above
+// is not known.
+func (o *Org) Way(account tenant.AccountID, parent func(tenant.AccountID) (tenant.AccountID, bool)) ([]string, bool) {
 	var way []string
 	unit := RootUnit
 	for at := account; ; {
@@ -95,12 +96,14 @@ func (o *Org) Way(account tenant.AccountID, parent func(tenant.AccountID) tenant
 			unit = p.Record.Unit
 			break
 		}
-		if at = parent(at); at == "" {
-			break
-		}
-		if len(way) > maxLevels {
+		above, known := parent(at)
+		if !known || len(way) > maxLevels {
 			return nil, false
 		}
+		if above == "" {
+			break
+		}
+		at = above
 	}
 	for unit != RootUnit {
 		u, found := o.Units[unit]

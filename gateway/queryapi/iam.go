@@ -13,8 +13,7 @@ func iamAPI() *api {
 
 // iamOperations are the operations of IAM that are served.
 func iamOperations() []operation {
-	return slices.Concat(userOperations(), groupOperations(), roleOperations(), policyOperations(), providerOperations(), accountOperations(),
-		simulateOperations(), absentOperations())
+	return slices.Concat(userOperations(), groupOperations(), roleOperations(), policyOperations(), providerOperations(), absentOperations())
 }
 
 // missingIAM are the operations of IAM that are not built. They are known by
@@ -29,8 +28,8 @@ DeleteSigningCertificate DeleteVirtualMFADevice DisableOrganizationsRootCredenti
 DisableOrganizationsRootSessions DisableOutboundWebIdentityFederation EnableMFADevice
 EnableOrganizationsRootCredentialsManagement EnableOrganizationsRootSessions
 EnableOutboundWebIdentityFederation GenerateCredentialReport GenerateOrganizationsAccessReport
-GenerateServiceLastAccessedDetails GetAccountPasswordPolicy
-GetAccountProperties 
+GenerateServiceLastAccessedDetails GetAccountAuthorizationDetails GetAccountPasswordPolicy
+GetAccountProperties GetAccountSummary GetContextKeysForCustomPolicy GetContextKeysForPrincipalPolicy
 GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile 
 GetMFADevice GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo GetRoleTemplateVersion
 GetSAMLProvider GetSSHPublicKey GetServerCertificate GetServiceLastAccessedDetails
@@ -40,7 +39,7 @@ ListOrganizationsFeatures ListPoliciesGrantingServiceAccess ListSAMLProviderTags
 ListServerCertificateTags ListServerCertificates 
 PutAccountProperties RejectDelegationRequest
 RemoveRoleFromInstanceProfile ResetServiceSpecificCredential ResyncMFADevice SendDelegationToken
-SetSecurityTokenServicePreferences TagInstanceProfile
+SetSecurityTokenServicePreferences SimulateCustomPolicy SimulatePrincipalPolicy TagInstanceProfile
 TagMFADevice TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice UntagSAMLProvider
 UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest UpdateLoginProfile
 UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate UpdateServiceSpecificCredential

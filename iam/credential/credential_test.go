@@ -64,7 +64,6 @@ type message struct {
 	header                                    http.Header
 	payloadHash                               string // of the body if empty
 	noContentSHA256                           bool
-	secret                                    string // of keyID if empty
 }
 
 func (m message) defaults() message {
@@ -99,11 +98,7 @@ func (m message) request(t testing.TB) *http.Request {
 }
 
 func (m message) credentials() aws.Credentials {
-	secret := m.secret
-	if secret == "" {
-		secret = string(keys[m.keyID].Secret)
-	}
-	return aws.Credentials{AccessKeyID: m.keyID, SecretAccessKey: secret}
+	return aws.Credentials{AccessKeyID: m.keyID, SecretAccessKey: string(keys[m.keyID].Secret)}
 }
 
 func (m message) options(o *v4.SignerOptions) { o.DisableURIPathEscaping = m.service == "s3" }
