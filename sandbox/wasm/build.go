@@ -92,6 +92,8 @@ func allowed() wasm.Allow {
 	list := map[key]wasm.FuncType{
 		{"carrel_v1", "version"}: {Results: []wasm.ValType{i32}},
 		{"carrel_v1", "context"}: {Params: []wasm.ValType{i32, i32}, Results: []wasm.ValType{i32}},
+		{"carrel_v1", "call"}:    {Params: []wasm.ValType{i32, i32, i32}, Results: []wasm.ValType{i32}},
+		{"carrel_v1", "reply"}:   {Params: []wasm.ValType{i32, i32}, Results: []wasm.ValType{i32}},
 	}
 	types := func(v []api.ValueType) (t []wasm.ValType) {
 		for _, x := range v {
@@ -302,10 +304,11 @@ var emptyContext = []byte("{}")
 func (g *Guest) initialise(ctx context.Context) error {
 	g.ctx.Context = ctx
 	g.context, g.deadline, g.interrupt = emptyContext, time.Time{}, nil
+	g.imaging = true
 	g.region.begin()
 	defer func() {
 		g.wasi.Wipe()
-		g.context = nil
+		g.context, g.imaging = nil, false
 		g.ctx.Context = context.Background()
 	}()
 	g.beginInit(nil)
@@ -367,6 +370,8 @@ func (g *Guest) initFailed(what string, err error) error {
 		why = fmt.Sprintf("it exited with status %d", st.ExitCode)
 	case errors.Is(st.Cause, errFuel):
 		why = fmt.Sprintf("it used more than %d units of fuel", g.meta.InitFuelLimit)
+	case errors.Is(st.Cause, errImageHost):
+		why = st.Cause.Error()
 	case st.Reason == wasi.Interrupted:
 		why, kind = "it was stopped: "+st.Cause.Error(), fault.Timeout
 	case g.region.denied:

@@ -21,6 +21,17 @@
 //   - carrel_v1.context (ptr, len)->i32: what differs from call to call, as a
 //     JSON object. The answer is its length in bytes. It was copied to ptr only
 //     if len is at least that; -1 means that ptr and len do not lie in memory.
+//   - carrel_v1.call (op, ptr, len)->i32: has the platform do operation op,
+//     with the request at ptr, and waits until it has ended. The answer is the
+//     length of the reply in bytes, which the host keeps until the next call.
+//     Instead of a length it is -1 where ptr and len do not lie in memory, -2
+//     where there is no such operation, -3 where the request is over 6,295,552
+//     bytes (6 MiB and 4 KiB), -4 where the function has asked as often as one
+//     call may (1,000 times). Operation 1 is invoke; package host has the
+//     layout of its request and reply. Anything else may come to be an
+//     operation, so a guest that finds -2 runs on an older platform.
+//   - carrel_v1.reply (ptr, len)->i32: the reply of the last carrel_v1.call, in
+//     the manner of carrel_v1.context. Before the first there is an empty one.
 //
 // A reactor may export carrel_scratch ()->i32, the address of 64 bytes that
 // stay its own for ever, and carrel_restored (ptr, len)->(): then each call
@@ -34,7 +45,8 @@
 // 2020-01-01T00:00:00Z (a sleep takes no time and moves it by what was asked
 // for), random bytes are the stream of the zero seed, the environment is the
 // declared one, there is no event and the context is the empty object. A timer
-// that was set then has long passed in the first call.
+// that was set then has long passed in the first call. A module that uses
+// carrel_v1.call then cannot be built.
 //
 // # How a call is undone
 //
@@ -57,5 +69,9 @@
 // # What a call costs
 //
 // Fuel counts the instructions of a run (package wasm says how) and host calls
-// (package wasi says how much). Equal input gives equal fuel.
+// (package wasi says how much; a carrel_v1.call is 5,000 units, and one for four
+// bytes of request and of each copy of the reply). Equal input gives equal
+// fuel; what carrel_v1.call replied is part of the input, and so is how long it
+// took: no fuel is taken while the guest waits, and its clocks, which stand
+// still between calls of the host, go forward by that time then.
 package wasm

@@ -267,9 +267,6 @@ func guestOf(ctx context.Context) *Guest {
 // Version is the version of the carrel_v1 host interface.
 const Version = 1
 
-// costContext is the fuel that carrel_v1.context takes, apart from copying.
-const costContext = 500
-
 // instantiateHost adds the modules carrel, for instrumented code, and
 // carrel_v1, for guests.
 func instantiateHost(ctx context.Context, r wazero.Runtime) error {
@@ -284,25 +281,12 @@ func instantiateHost(ctx context.Context, r wazero.Runtime) error {
 		NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, s []uint64) { s[0] = Version }), nil, i32).
 		Export("version").
 		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(putContext), append(i32, i32...), i32).
-		Export("context").Instantiate(ctx)
+		Export("context").
+		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostCall), append(i32, i32[0], i32[0]), i32).
+		Export("call").
+		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostReply), append(i32, i32...), i32).
+		Export("reply").Instantiate(ctx)
 	return err
-}
-
-// putContext is carrel_v1.context.
-func putContext(ctx context.Context, mod api.Module, s []uint64) {
-	g := guestOf(ctx)
-	mem := wasi.View(mod)
-	ptr, n := uint64(uint32(s[0])), uint64(uint32(s[1]))
-	g.charge(costContext)
-	if ptr+n > uint64(len(mem)) {
-		s[0] = uint64(^uint32(0))
-		return
-	}
-	if n >= uint64(len(g.context)) {
-		g.charge(uint64(len(g.context)) / 4)
-		copy(mem[ptr:], g.context)
-	}
-	s[0] = uint64(uint32(len(g.context)))
 }
 
 // putSeed writes 32 bytes into a guest's scratch space.

@@ -58,6 +58,9 @@ type Guest struct {
 	context   []byte
 	deadline  time.Time
 	interrupt func() error
+	host      HostFunc
+	reply     []byte // of the last carrel_v1.call
+	imaging   bool   // an image is made: the host does nothing
 	stack     [2]uint64
 	calls     int // since enterAnew
 }

@@ -42,6 +42,8 @@ type Invocation struct {
 	// Interrupt is called about every 0.2 ms of guest work, and every 2 ms of
 	// guest sleep. An error stops the guest. May be nil.
 	Interrupt func() error
+	// Host does what the guest asks for by carrel_v1.call. Nil for nothing.
+	Host HostFunc
 }
 
 // Status says how a call ended.
@@ -119,7 +121,7 @@ type Result struct {
 // no longer be used.
 func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 	g.ctx.Context = ctx
-	g.context, g.deadline, g.interrupt = inv.Context, inv.Deadline, inv.Interrupt
+	g.context, g.deadline, g.interrupt, g.host = inv.Context, inv.Deadline, inv.Interrupt, inv.Host
 	g.wasi.Begin(&g.ctx, callOf(inv))
 	g.wasi.Output, g.wasi.Log = res.Output[:0], res.Log[:0]
 	g.region.begin()
@@ -133,7 +135,7 @@ func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 		g.calls = stackLife
 	}
 	g.wasi.Output, g.wasi.Log = nil, nil
-	g.context, g.interrupt, g.deadline = nil, nil, time.Time{}
+	g.context, g.interrupt, g.host, g.reply, g.deadline = nil, nil, nil, nil, time.Time{}
 	// Bringing the state back must not fail because the caller has gone.
 	g.ctx.Context = context.Background()
 	overflow := res.Status == StatusTrap && strings.Contains(err.Error(), "stack overflow")

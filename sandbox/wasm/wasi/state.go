@@ -156,12 +156,19 @@ func (st *State) elapsed() uint64 {
 	return st.hooks.Used() / FuelPerNanosecond / millisecond * millisecond
 }
 
-// sleep waits d nanoseconds, or until the run is to end.
-func (st *State) sleep(d uint64) {
-	// Rounded up, so that a timer that was slept for has passed.
+// Advance moves the guest's clocks forward by what the host took for it, in
+// whole milliseconds, rounded up, so that a timer that was waited for has passed.
+func (st *State) Advance(d time.Duration) { st.advance(uint64(max(d, 0))) }
+
+func (st *State) advance(d uint64) {
 	if st.slept += (min(d, 1<<62) + millisecond - 1) / millisecond * millisecond; st.slept > 1<<62 {
 		st.slept = 1 << 62
 	}
+}
+
+// sleep waits d nanoseconds, or until the run is to end.
+func (st *State) sleep(d uint64) {
+	st.advance(d)
 	if st.call.Virtual {
 		return
 	}
@@ -189,14 +196,18 @@ func (st *State) sleep(d uint64) {
 	}
 }
 
-// slice is the one door from a guest's address to bytes.
-func (st *State) slice(ptr, n uint64) ([]byte, bool) {
+// Slice is the one door from a guest's address to bytes of its memory: it
+// takes address and length as 32-bit numbers, and gives false if they do not
+// lie in memory.
+func Slice(mem []byte, ptr, n uint64) ([]byte, bool) {
 	p, l := uint64(uint32(ptr)), uint64(uint32(n))
-	if p+l > uint64(len(st.mem)) {
+	if p+l > uint64(len(mem)) {
 		return nil, false
 	}
-	return st.mem[p : p+l : p+l], true
+	return mem[p : p+l : p+l], true
 }
+
+func (st *State) slice(ptr, n uint64) ([]byte, bool) { return Slice(st.mem, ptr, n) }
 
 func (st *State) putU32(ptr, v uint64) Errno {
 	b, ok := st.slice(ptr, 4)
