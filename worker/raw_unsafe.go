@@ -23,13 +23,18 @@ func receiveSoon(room []byte) (int, error) {
 	if err != unix.EAGAIN {
 		return n, err
 	}
-	wait := unix.NsecToTimespec(int64(patience))
-	ready := unix.PollFd{Fd: Socket, Events: unix.POLLIN}
-	_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&ready)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
-	if errno != 0 || ready.Revents == 0 {
+	if !readySoon(patience) {
 		return 0, unix.EAGAIN
 	}
 	return receiveNow(room)
+}
+
+// readySoon tells whether the node sends something within so long.
+func readySoon(most time.Duration) bool {
+	wait := unix.NsecToTimespec(int64(most))
+	ready := unix.PollFd{Fd: Socket, Events: unix.POLLIN}
+	_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&ready)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
+	return errno == 0 && ready.Revents != 0
 }
 
 // receiveNow receives what is there; EAGAIN if nothing is.

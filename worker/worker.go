@@ -56,6 +56,7 @@ func Serve() error {
 		return err
 	}
 	l := &loop{engine: engine, in: make([]byte, 0, 64<<10)}
+	l.host = l.ask
 	l.out = wire.AppendReady(l.out, wire.ReadyBody{
 		Version: wire.Version, Restore: engine.RestoreMethod(), Landlock: uint32(report.Landlock),
 	})
@@ -84,6 +85,9 @@ type loop struct {
 	running  *pending
 	revoked  bool
 	nextPoll time.Time
+	deadline time.Time // of the running call
+	asking   asking
+	host     wasm.HostFunc // ask, bound once
 	result   wasm.Result
 	done     wire.DoneBody
 }
@@ -240,6 +244,8 @@ func (l *loop) frame(h wire.Header, body []byte) error {
 		}
 		l.cancel(h.Handle, why)
 		return nil
+	case wire.HostReply:
+		return l.replied(h.Handle, body)
 	}
 	return fmt.Errorf("%w: type %d", wire.ErrFrame, h.Type)
 }
@@ -306,10 +312,11 @@ func (l *loop) next() error {
 	c := &p.call
 	begun := time.Now()
 	l.running, l.revoked, l.nextPoll = p, false, begun.Add(pollEvery)
+	l.deadline, l.asking = begun.Add(c.Timeout), asking{}
 	inv := wasm.Invocation{
 		Event: c.Event, Env: c.Env, Context: c.Context, RequestID: c.RequestID, Seed: c.Seed, ClockBase: c.ClockBase,
-		Deadline: begun.Add(c.Timeout), Timeout: c.Timeout, FuelLimit: c.FuelLimit,
-		LogLimit: int(c.LogLimit), OutputLimit: int(c.OutputLimit), Interrupt: l.interrupt,
+		Deadline: l.deadline, Timeout: c.Timeout, FuelLimit: c.FuelLimit,
+		LogLimit: int(c.LogLimit), OutputLimit: int(c.OutputLimit), Interrupt: l.interrupt, Host: l.host,
 	}
 	err := l.guest.Run(context.Background(), &inv, &l.result)
 	l.running = nil

@@ -62,6 +62,8 @@ type Config struct {
 	Seed func(requestID string, attempt int) [32]byte
 	Log  *slog.Logger
 	Now  func() time.Time
+	// Host serves what functions ask of the platform; nil if they may not.
+	Host Host
 	// Region is AWS_REGION in a command's environment.
 	Region string
 	// Blanks is how many confined workers wait ready (default 4).
@@ -117,6 +119,7 @@ type Driver struct {
 	stopped   context.Context
 	running   sync.WaitGroup
 	counts    Counts
+	waits     waits
 	slots     sync.Pool // of *slot
 }
 
@@ -208,6 +211,7 @@ func (d *Driver) slot(job sandbox.Job) *slot {
 	s := d.slots.Get().(*slot)
 	s.job, s.handle, s.cold, s.batch, s.outcome = job, d.handles.next(), false, 0, call.Outcome{}
 	s.asked.Store(false)
+	s.asks = 0
 	if cap(s.frame) > keepFrame {
 		s.frame = nil
 	}
@@ -246,6 +250,10 @@ type slot struct {
 	cold bool
 	// asked says that the worker was asked to give the call back.
 	asked atomic.Bool
+	// asks is how often the call asked the host for something, and endAsk ends
+	// what it waits for; nil if it does not. The worker's lock guards them.
+	asks   int
+	endAsk context.CancelFunc
 }
 
 // finish records the outcome of calls and wakes their callers once the
@@ -259,6 +267,7 @@ func (d *Driver) finish(slots []*slot) {
 // slot ends.
 func wake(slots []*slot) {
 	for _, s := range slots {
+		s.ended()
 		s.done <- struct{}{}
 	}
 }

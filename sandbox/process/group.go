@@ -54,7 +54,7 @@ func (g *group) dispatch(s *slot) {
 		g.start()
 	}
 	if w != nil && !w.send(s) {
-		g.dispatch(s) // the worker died between pick and send
+		g.dispatch(s) // the worker died or stopped moving between pick and send
 	}
 }
 
@@ -63,7 +63,7 @@ func (g *group) dispatch(s *slot) {
 func (g *group) pick() (best *worker, start bool) {
 	moving := 0
 	for _, w := range g.workers {
-		if w.stalled.Load() {
+		if w.stalled.Load() || w.asking.Load() {
 			continue
 		}
 		moving++
@@ -166,10 +166,10 @@ func (g *group) list() []*worker {
 	return slices.Clone(g.workers)
 }
 
-// redispatch runs calls elsewhere that a stalled worker gave back unbegun.
+// redispatch runs calls elsewhere that a worker which does not move gave back
+// unbegun.
 func (g *group) redispatch(slots []*slot) {
 	for _, s := range slots {
-		g.driver.counts.Stolen.Add(1)
 		g.dispatch(s)
 	}
 }

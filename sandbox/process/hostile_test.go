@@ -73,6 +73,8 @@ func hostileWorker() {
 				if wire.ParseRun(body, &c) == nil {
 					attack(string(c.Event), h.Handle, send)
 				}
+			case wire.HostReply: // only who asks for ever goes on
+				send(wire.AppendHostCall(nil, h.Handle, 1, []byte("again")))
 			}
 		}
 	}
@@ -121,6 +123,21 @@ func attack(what string, handle uint64, send func([]byte)) {
 		}
 		ok.Fuel, ok.Duration = 1, 1
 		send(wire.AppendDone(nil, handle, &ok))
+	case "ask for ever":
+		send(wire.AppendHostCall(nil, handle, 1, []byte("again")))
+	case "ask in the name of a call that is not open":
+		send(wire.AppendHostCall(nil, handle+1, 1, []byte("stolen")))
+	case "ask twice at once":
+		send(wire.AppendHostCall(nil, handle, 1, []byte("wait")))
+		send(wire.AppendHostCall(nil, handle, 1, []byte("wait")))
+	case "ask and answer in one breath":
+		send(wire.AppendDone(wire.AppendHostCall(nil, handle, 1, []byte("stolen")), handle, &ok))
+	case "ask after the answer":
+		send(wire.AppendHostCall(wire.AppendDone(nil, handle, &ok), handle, 1, []byte("stolen")))
+	case "ask with a broken body":
+		send(wire.Finish(append(wire.Append(nil, wire.HostCall, handle), 1), 0))
+	case "reply to itself":
+		send(wire.AppendHostReply(nil, handle, 0, nil))
 	case "never answer":
 	}
 }
@@ -130,7 +147,18 @@ func newHostileHarness(t *testing.T) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newHarnessOf(t, self, func(c *Config) { c.Blanks = 2 })
+	return newHarnessOf(t, self, func(c *Config) {
+		c.Blanks = 2
+		c.Host = hostFunc(func(ctx context.Context, _ *call.Call, request []byte) []byte {
+			switch string(request) {
+			case "stolen":
+				t.Error("a request in nobody's name was served")
+			case "wait":
+				<-ctx.Done()
+			}
+			return nil
+		})
+	})
 }
 
 // target gives a function of an account without a build: the hostile worker
@@ -153,22 +181,29 @@ func TestWorkersAreNotBelieved(t *testing.T) {
 	h := newHostileHarness(t)
 	neighbour := h.target("222222222222")
 	for what, want := range map[string]call.Result{
-		"harmless":                         call.OK,
-		"answer twice":                     call.OK, // the second answer kills the worker
-		"answer a call that is not open":   call.PlatformError,
-		"garbage":                          call.PlatformError,
-		"a frame larger than any":          call.PlatformError,
-		"another protocol version":         call.PlatformError,
-		"a frame of the node's own":        call.PlatformError,
-		"load again":                       call.PlatformError,
-		"a result over the limit":          call.PlatformError,
-		"more log than allowed":            call.PlatformError,
-		"a status that does not exist":     call.PlatformError,
-		"give back for ever":               call.PlatformError,
-		"claim more memory than the limit": call.OK,
-		"claim years":                      call.OK,
-		"die":                              call.PlatformError,
-		"never answer":                     call.TimedOut,
+		"harmless":                                   call.OK,
+		"answer twice":                               call.OK, // the second answer kills the worker
+		"answer a call that is not open":             call.PlatformError,
+		"garbage":                                    call.PlatformError,
+		"a frame larger than any":                    call.PlatformError,
+		"another protocol version":                   call.PlatformError,
+		"a frame of the node's own":                  call.PlatformError,
+		"load again":                                 call.PlatformError,
+		"a result over the limit":                    call.PlatformError,
+		"more log than allowed":                      call.PlatformError,
+		"a status that does not exist":               call.PlatformError,
+		"give back for ever":                         call.PlatformError,
+		"claim more memory than the limit":           call.OK,
+		"claim years":                                call.OK,
+		"die":                                        call.PlatformError,
+		"ask for ever":                               call.PlatformError,
+		"ask in the name of a call that is not open": call.PlatformError,
+		"ask twice at once":                          call.PlatformError,
+		"ask and answer in one breath":               call.OK,
+		"ask after the answer":                       call.OK, // and it dies of it
+		"ask with a broken body":                     call.PlatformError,
+		"reply to itself":                            call.PlatformError,
+		"never answer":                               call.TimedOut,
 	} {
 		t.Run(what, func(t *testing.T) {
 			attacker := h.target("111111111111")
@@ -198,7 +233,7 @@ func TestWorkersAreNotBelieved(t *testing.T) {
 			}
 		})
 	}
-	if n := h.driver.counts.Alarms.Load(); n < 8 {
+	if n := h.driver.counts.Alarms.Load(); n < 14 {
 		t.Errorf("%d alarms were raised by these attacks", n)
 	}
 }

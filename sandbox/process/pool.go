@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type pool struct {
 	driver *Driver
 	ready  chan *blank
 	want   chan struct{}
+	// waiting is how many starts wait for a blank worker.
+	waiting atomic.Int32
 }
 
 func newPool(d *Driver) *pool {
@@ -54,6 +57,8 @@ func (p *pool) take() *blank {
 
 // wait gives a blank worker as soon as there is one.
 func (p *pool) wait(ctx context.Context) (*blank, error) {
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
 	p.refill()
 	select {
 	case b := <-p.ready:
@@ -61,6 +66,14 @@ func (p *pool) wait(ctx context.Context) (*blank, error) {
 		return b, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no worker became free: %w", context.Cause(ctx))
+	}
+}
+
+// spare says that a worker has become idle: where starts wait because there
+// are as many workers as there may be, it can make room.
+func (p *pool) spare() {
+	if p.waiting.Load() > 0 {
+		p.refill()
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/carrel-dev/carrel/worker/wire"
 )
 
 // watched are the workers that have had calls since the watchdog last looked.
@@ -132,14 +130,16 @@ func (w *worker) inspect(now time.Time, d *Driver) {
 	}
 	oldest := w.queue[0]
 	age := now.Sub(w.head)
+	moved := w.head
+	if w.resumed.After(moved) {
+		moved = w.resumed
+	}
 	var frames []byte
-	if age > d.cfg.Stall && len(w.queue) > 1 && !w.stalled.Swap(true) {
-		for _, s := range w.queue[1:] {
-			s.asked.Store(true)
-			frames = wire.AppendCancel(frames, s.handle, wire.Steal)
-		}
-	} else if age > d.cfg.Stall {
-		w.stalled.Store(true)
+	// One that waits for the host is not slow, and holds nobody up: what was
+	// behind it was taken back at once.
+	if now.Sub(moved) > d.cfg.Stall && !w.asking.Load() && !w.stalled.Swap(true) {
+		frames = takeBack(w.queue[1:])
+		d.counts.Stolen.Add(uint64(len(w.queue) - 1))
 	}
 	limit := oldest.job.Ticket.Call().Target.Limits.Timeout
 	if w.loading(oldest) {

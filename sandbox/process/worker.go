@@ -38,9 +38,12 @@ type worker struct {
 	batches  uint64  // how often out was written
 	queue    []*slot // open calls, oldest first: the worker runs them in order
 	head     time.Time
+	resumed  time.Time // when the call that runs had its last reply of the host
 
 	open    atomic.Int32
 	stalled atomic.Bool
+	// asking says that the call that runs waits for the host.
+	asking atomic.Bool
 	// seen says that the watchdog knows of the worker; the rest is its own:
 	// when it last looked at the processor time, whether it found the worker
 	// to be heavy, and that the kernel is being told.
@@ -56,6 +59,7 @@ type worker struct {
 
 	// The reader's own, used again for each batch.
 	ended, returned []*slot
+	asked           []asked
 	trust           trust
 	cpu             time.Duration // the process's processor time at the last reply
 	why             atomic.Pointer[string]
@@ -91,11 +95,11 @@ func (w *worker) load() error {
 }
 
 // send queues calls and writes them out, unless another goroutine is at it
-// already. It reports false, and takes nothing, if the worker is dead.
+// already. It reports false, and takes nothing, if the worker is dead or does not move.
 func (w *worker) send(slots ...*slot) bool {
 	now := time.Now()
 	w.mu.Lock()
-	if w.dead {
+	if w.dead || w.asking.Load() || w.stalled.Load() {
 		w.mu.Unlock()
 		return false
 	}
@@ -266,6 +270,9 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 		w.pump()
 		wake(ended)
 		clear(ended)
+		if w.open.Load() == 0 {
+			w.group.driver.pool.spare()
+		}
 	} else if len(returned) > 0 {
 		w.pump()
 	}
@@ -274,6 +281,7 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 		clear(returned)
 	}
 	w.ended, w.returned = ended, returned
+	w.serveAsked()
 	return b, need, err
 }
 
@@ -312,7 +320,12 @@ func (w *worker) frame(h wire.Header, body []byte) (*slot, error) {
 		}
 		w.unqueue(s)
 		w.stalled.Store(false)
+		if s.asks > 0 {
+			w.asking.Store(false) // it may have ended without waiting for its reply
+		}
 		return s, nil
+	case wire.HostCall:
+		return nil, w.ask(h.Handle, body)
 	case wire.Returned:
 		if len(body) != 0 {
 			return nil, errHostile

@@ -16,7 +16,7 @@ import (
 
 // Version is the version of the protocol. A process that reports another is
 // refused: node and worker come from one build.
-const Version = 1
+const Version = 2
 
 // HeaderSize is the size of a frame's header: length of the body (4 bytes),
 // type (1), version (1), reserved (2), handle (8); little endian.
@@ -36,6 +36,8 @@ const (
 	Cancel
 	// Build asks the compile process for an artefact.
 	Build
+	// HostReply answers a HostCall.
+	HostReply
 )
 
 // Frames from a process to the node.
@@ -50,6 +52,9 @@ const (
 	Returned
 	// Built carries the artefact, or the error, of a Build.
 	Built
+	// HostCall asks the node for something in the name of a call that runs. A
+	// call has one open at most.
+	HostCall
 )
 
 // The bounds of frame bodies, by direction.

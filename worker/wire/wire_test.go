@@ -48,6 +48,15 @@ func TestFramesRoundTrip(t *testing.T) {
 	if got, err := ParseBuilt(body(t, AppendBuilt(nil, built), Built)); err != nil || !reflect.DeepEqual(built, got) {
 		t.Errorf("built: got %+v, %v; want %+v", got, err, built)
 	}
+	if op, request, err := ParseHostCall(body(t, AppendHostCall(nil, 7, 9, []byte("r")), HostCall)); err != nil || op != 9 || string(request) != "r" {
+		t.Errorf("host call: got %d %q, %v", op, request, err)
+	}
+	if _, _, err := ParseHostCall(body(t, AppendHostCall(nil, 7, 9, make([]byte, MaxHostRequest+1)), HostCall)); err == nil {
+		t.Error("a request over its bound was accepted")
+	}
+	if took, reply, err := ParseHostReply(body(t, AppendHostReply(nil, 7, 9, []byte("r")), HostReply)); err != nil || took != 9 || string(reply) != "r" {
+		t.Errorf("host reply: got %d %q, %v", took, reply, err)
+	}
 	if why, err := ParseCancel(body(t, AppendCancel(nil, 7, Steal), Cancel)); err != nil || why != Steal {
 		t.Errorf("cancel: got %v, %v", why, err)
 	}
@@ -86,6 +95,7 @@ func FuzzFromWorker(f *testing.F) {
 	f.Add(AppendReady(nil, ReadyBody{Version: 1, Restore: "copy"}))
 	f.Add(AppendLoaded(nil, "no"))
 	f.Add(AppendReturned(nil, 1))
+	f.Add(AppendHostCall(nil, 1, 1, []byte("request")))
 	f.Add(AppendBuilt(nil, &BuiltBody{Model: "command", Artifact: []byte("a")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, body, _, need, err := Next(b, MaxFromWorker)
@@ -118,6 +128,12 @@ func FuzzFromWorker(f *testing.F) {
 				return
 			}
 			again = AppendBuilt(nil, v)
+		case HostCall:
+			op, request, err := ParseHostCall(body)
+			if err != nil {
+				return
+			}
+			again = AppendHostCall(nil, h.Handle, op, request)
 		default:
 			return
 		}
@@ -133,6 +149,7 @@ func FuzzToProcess(f *testing.F) {
 	f.Add(AppendLoad(nil, LoadBody{}))
 	f.Add(AppendBuild(nil, &BuildBody{Module: []byte("m")}))
 	f.Add(AppendCancel(nil, 1, Expired))
+	f.Add(AppendHostReply(nil, 1, 5, []byte("reply")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, body, _, need, err := Next(b, MaxToProcess)
 		if err != nil || need != 0 {
@@ -143,6 +160,10 @@ func FuzzToProcess(f *testing.F) {
 			var c RunBody
 			if ParseRun(body, &c) == nil && !bytes.Equal(AppendRun(nil, h.Handle, &c)[HeaderSize:], body) {
 				t.Fatal("an accepted call encodes to other bytes")
+			}
+		case HostReply:
+			if took, reply, err := ParseHostReply(body); err == nil && !bytes.Equal(AppendHostReply(nil, h.Handle, took, reply)[HeaderSize:], body) {
+				t.Fatal("an accepted reply encodes to other bytes")
 			}
 		case Build:
 			if v, err := ParseBuild(body); err == nil && !bytes.Equal(AppendBuild(nil, v)[HeaderSize:], body) {

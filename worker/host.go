@@ -1,0 +1,77 @@
+//go:build linux
+
+package worker
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carrel-dev/carrel/sandbox/wasm"
+	"github.com/carrel-dev/carrel/worker/wire"
+)
+
+// asking is what the running call has asked the node for.
+type asking struct {
+	count int  // since the call began
+	open  bool // no reply yet
+	reply wasm.HostReply
+}
+
+// ask sends a request of the running guest to the node and waits for the
+// reply. The call's time goes on, and frames are taken: the calls behind this
+// one are given back meanwhile, and a wish to stop is heard.
+func (l *loop) ask(op wasm.Op, request []byte) (wasm.HostReply, error) {
+	if l.asking.count++; l.asking.count > wire.MaxHostCalls {
+		return wasm.HostReply{}, wasm.ErrHostLimit
+	}
+	l.out = wire.AppendHostCall(l.out, l.running.handle, uint32(op), request)
+	l.asking.open = true
+	defer func() { l.asking.open, l.asking.reply = false, wasm.HostReply{} }()
+	for l.asking.open {
+		if err := l.flush(); err != nil {
+			return wasm.HostReply{}, err
+		}
+		left := time.Until(l.deadline)
+		if left <= 0 {
+			return wasm.HostReply{}, context.DeadlineExceeded
+		}
+		if err := waitSocket(left); err != nil {
+			return wasm.HostReply{}, err
+		}
+		if err := l.receive(unix.MSG_DONTWAIT); err != nil {
+			return wasm.HostReply{}, err
+		}
+		if l.revoked {
+			return wasm.HostReply{}, errTakenBack
+		}
+	}
+	return l.asking.reply, nil
+}
+
+// replied takes the node's reply. One that comes after its call has given up
+// waiting is of no use any more.
+func (l *loop) replied(handle uint64, body []byte) error {
+	took, reply, err := wire.ParseHostReply(body)
+	if err != nil {
+		return err
+	}
+	if l.running != nil && l.running.handle == handle && l.asking.open {
+		l.asking.open = false
+		l.asking.reply = wasm.HostReply{Body: append([]byte(nil), reply...), Took: took}
+	}
+	return nil
+}
+
+// waitSocket waits until the node has sent something, for so long at most;
+// for the first two milliseconds as receiveSoon does.
+func waitSocket(most time.Duration) error {
+	if readySoon(min(patience, most)) || most <= patience {
+		return nil
+	}
+	later := unix.NsecToTimespec(int64(most - patience))
+	ready := []unix.PollFd{{Fd: Socket, Events: unix.POLLIN}}
+	_, err := retry(func() (int, error) { return unix.Ppoll(ready, &later, nil) })
+	return err
+}
