@@ -13,7 +13,8 @@ func iamAPI() *api {
 
 // iamOperations are the operations of IAM that are served.
 func iamOperations() []operation {
-	return slices.Concat(userOperations(), groupOperations(), roleOperations(), policyOperations(), providerOperations(), absentOperations())
+	return slices.Concat(userOperations(), groupOperations(), roleOperations(), policyOperations(), providerOperations(), accountOperations(),
+		simulateOperations(), absentOperations())
 }
 
 // missingIAM are the operations of IAM that are not built. They are known by
@@ -28,8 +29,8 @@ DeleteSigningCertificate DeleteVirtualMFADevice DisableOrganizationsRootCredenti
 DisableOrganizationsRootSessions DisableOutboundWebIdentityFederation EnableMFADevice
 EnableOrganizationsRootCredentialsManagement EnableOrganizationsRootSessions
 EnableOutboundWebIdentityFederation GenerateCredentialReport GenerateOrganizationsAccessReport
-GenerateServiceLastAccessedDetails GetAccountAuthorizationDetails GetAccountPasswordPolicy
-GetAccountProperties GetAccountSummary GetContextKeysForCustomPolicy GetContextKeysForPrincipalPolicy
+GenerateServiceLastAccessedDetails GetAccountPasswordPolicy
+GetAccountProperties 
 GetCredentialReport GetDelegationRequest GetHumanReadableSummary GetInstanceProfile 
 GetMFADevice GetOrganizationsAccessReport GetOutboundWebIdentityFederationInfo GetRoleTemplateVersion
 GetSAMLProvider GetSSHPublicKey GetServerCertificate GetServiceLastAccessedDetails
@@ -39,7 +40,7 @@ ListOrganizationsFeatures ListPoliciesGrantingServiceAccess ListSAMLProviderTags
 ListServerCertificateTags ListServerCertificates 
 PutAccountProperties RejectDelegationRequest
 RemoveRoleFromInstanceProfile ResetServiceSpecificCredential ResyncMFADevice SendDelegationToken
-SetSecurityTokenServicePreferences SimulateCustomPolicy SimulatePrincipalPolicy TagInstanceProfile
+SetSecurityTokenServicePreferences TagInstanceProfile
 TagMFADevice TagSAMLProvider TagServerCertificate UntagInstanceProfile UntagMFADevice UntagSAMLProvider
 UntagServerCertificate UpdateAccountPasswordPolicy UpdateDelegationRequest UpdateLoginProfile
 UpdateSAMLProvider UpdateSSHPublicKey UpdateServerCertificate UpdateServiceSpecificCredential

@@ -148,8 +148,13 @@ type answer struct {
 // post signs a form as acme's admin and sends it.
 func (b *bench) post(t testing.TB, service, body string) answer {
 	t.Helper()
+	return b.postAs(t, pairOf(b.acme), service, body)
+}
+
+func (b *bench) postAs(t testing.TB, k keyPair, service, body string) answer {
+	t.Helper()
 	r := b.request(t, body)
-	b.sign(t, service, r, body)
+	b.signAs(t, k, r, scoped{service, body})
 	return send(t, r)
 }
 
@@ -174,13 +179,21 @@ func (b *bench) request(t testing.TB, body string) *http.Request {
 
 func (b *bench) sign(t testing.TB, service string, r *http.Request, body string) {
 	t.Helper()
-	sum := sha256.Sum256([]byte(body))
+	b.signAs(t, pairOf(b.acme), r, scoped{service, body})
+}
+
+// scoped is a body and the service that it is signed for.
+type scoped struct{ service, body string }
+
+func (b *bench) signAs(t testing.TB, k keyPair, r *http.Request, s scoped) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(s.body))
 	where := region
-	if service == ServiceIAM {
+	if s.service == ServiceIAM {
 		where = "us-east-1"
 	}
-	who := aws.Credentials{AccessKeyID: b.acme.AccessKeyID, SecretAccessKey: b.acme.SecretAccessKey}
-	if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hex.EncodeToString(sum[:]), service, where, time.Now()); err != nil {
+	who := aws.Credentials{AccessKeyID: k.id, SecretAccessKey: k.secret, SessionToken: k.token}
+	if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hex.EncodeToString(sum[:]), s.service, where, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -261,4 +274,60 @@ type noBuilder struct{}
 
 func (noBuilder) Build(context.Context, tenant.UID, control.BuildSource) (control.BuildResult, error) {
 	return control.BuildResult{}, errUnused
+}
+
+// exampleForm gives parameters of an input that are well formed.
+func exampleForm(typ reflect.Type, prefix string, b *bench) string {
+	var s strings.Builder
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		switch {
+		case f.Anonymous:
+			s.WriteString(exampleForm(f.Type, prefix, b))
+		case f.Tag.Get("q") != "required":
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+			s.WriteString(exampleForm(f.Type.Elem(), prefix+f.Name+".member.1.", b))
+		case f.Type.Kind() == reflect.Slice:
+			s.WriteString("&" + prefix + f.Name + ".member.1=" + url.QueryEscape(example(f, b)))
+		default:
+			s.WriteString("&" + prefix + f.Name + "=" + url.QueryEscape(example(f, b)))
+		}
+	}
+	return s.String()
+}
+
+func example(f reflect.StructField, b *bench) string {
+	switch {
+	case f.Name == "PolicyArn" || f.Name == "PermissionsBoundary":
+		return b.arn("policy", "none")
+	case f.Name == "OpenIDConnectProviderArn":
+		return b.arn("oidc-provider", "idp.example")
+	case f.Name == "PolicySourceArn":
+		return b.arn("user", "admin")
+	case f.Name == "RoleArn":
+		return b.arn("role", "none")
+	case f.Name == "AccessKeyId":
+		return b.acme.AccessKeyID
+	case f.Name == "VersionId":
+		return "v1"
+	case f.Name == "Url":
+		return "https://idp.example"
+	case f.Tag.Get("enum") != "":
+		first, _, _ := strings.Cut(f.Tag.Get("enum"), ",")
+		return first
+	case f.Tag.Get("form") == "document":
+		return readPolicy
+	case f.Tag.Get("elem") == "40-40":
+		return strings.Repeat("a", 40)
+	}
+	return "example"
+}
+
+func contains(s string, parts ...string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
 }

@@ -13,13 +13,14 @@ const (
 	terminator  = "aws4_request"
 	amzDateForm = "20060102T150405Z"
 
-	maxAuthorization = 8 << 10 // bytes; SDKs send some 300
-	maxKeyID         = 128     // characters, as in IAM's AccessKeyMetadata
-	maxScopePart     = 64      // characters
-	maxSigned        = 64      // headers in SignedHeaders
-	maxPairs         = 512     // parameters in a query
-	maxExpires       = 604800  // seconds, a week, as in S3
-	signatureLength  = 64      // hexadecimal digits
+	maxAuthorization = 8 << 10  // bytes; SDKs send some 300
+	maxToken         = 16 << 10 // bytes
+	maxKeyID         = 128      // characters, as in IAM's AccessKeyMetadata
+	maxScopePart     = 64       // characters
+	maxSigned        = 64       // headers in SignedHeaders
+	maxPairs         = 512      // parameters in a query
+	maxExpires       = 604800   // seconds, a week, as in S3
+	signatureLength  = 64       // hexadecimal digits
 )
 
 // SignedHeaders is the list of the headers under a signature: lower case,
@@ -46,7 +47,8 @@ type claim struct {
 	at                          time.Time
 	expires                     time.Duration // presigned only
 	presigned                   bool
-	token                       bool // names a session, of which none is known
+	hasToken                    bool
+	token                       string // of temporary credentials
 }
 
 // readClaim finds the one signature of r, in its header or in its query.
@@ -74,7 +76,9 @@ func (c *claim) readHeader(h http.Header, authorization string) error {
 	if err := c.parseAuthorization(authorization); err != nil {
 		return err
 	}
-	c.token = len(headerValues(h, "X-Amz-Security-Token")) > 0
+	if err := c.setToken(headerValues(h, paramToken)); err != nil {
+		return err
+	}
 	name := "X-Amz-Date"
 	dates := headerValues(h, name)
 	if len(dates) == 0 {
@@ -211,7 +215,9 @@ const (
 
 func (s *scratch) readPresigned(h http.Header) error {
 	c := &s.claim
-	c.token = s.has(paramToken) || len(headerValues(h, paramToken)) > 0
+	if err := s.presignedToken(h); err != nil {
+		return err
+	}
 	var values [6]string
 	for i, name := range [...]string{paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature} {
 		v, err := s.param(name)
@@ -232,6 +238,35 @@ func (s *scratch) readPresigned(h http.Header) error {
 		return err
 	}
 	return c.setParts(values[1], values[4], values[5])
+}
+
+// presignedToken takes the token of a presigned request, which is in its
+// query and under its signature as every parameter is.
+func (s *scratch) presignedToken(h http.Header) error {
+	if len(headerValues(h, paramToken)) > 0 {
+		return incomplete("a presigned request has its security token in the query, this one has it in a header.")
+	}
+	if !s.has(paramToken) {
+		return nil
+	}
+	token, err := s.param(paramToken)
+	if err != nil {
+		return err
+	}
+	return s.claim.setToken([]string{token})
+}
+
+// setToken takes the security token, if there is one. That the header is
+// under the signature is found out as for all x-amz-* headers.
+func (c *claim) setToken(values []string) error {
+	if len(values) == 0 {
+		return nil
+	}
+	if len(values) > 1 || values[0] == "" || len(values[0]) > maxToken {
+		return incomplete("the request needs one %s of at most %d bytes.", paramToken, maxToken)
+	}
+	c.hasToken, c.token = true, values[0]
+	return nil
 }
 
 // param gives the decoded value of a parameter that must be there once.

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -66,12 +67,24 @@ type Key struct {
 	Principal string
 	// Status says whether the key may be used.
 	Status Status
+	// Holder is whom temporary credentials stand for, with their Session; nil
+	// for a long-lived key.
+	Holder *call.Principal
 }
 
 // Lookup finds access keys in memory; a request never waits for a store.
 // It is called from many goroutines.
 type Lookup interface {
 	AccessKey(id string) (Key, bool)
+}
+
+// Sessions opens the security tokens that temporary credentials come with.
+// It is called from many goroutines.
+type Sessions interface {
+	// Session gives the key that a token was made with, with its Holder; one
+	// that has expired too, so that its holder can be told. It gives false for
+	// what is no such token, or was revoked.
+	Session(token string) (Key, bool)
 }
 
 // Config says what a Verifier accepts.
@@ -83,6 +96,8 @@ type Config struct {
 	Services []string
 	// Lookup finds keys; required.
 	Lookup Lookup
+	// Sessions opens security tokens; nil refuses them all.
+	Sessions Sessions
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// MaxSkew is how far a request's time may be from the clock, both ways,
@@ -109,6 +124,9 @@ type Identity struct {
 	SignedHeaders SignedHeaders
 	// Presigned tells that the signature was in the query.
 	Presigned bool
+	// Holder is whom temporary credentials stand for, with their Session; nil
+	// for a long-lived key. It is shared and must not be changed.
+	Holder *call.Principal
 }
 
 // Verifier verifies requests. It is safe for use by many goroutines and
@@ -117,6 +135,7 @@ type Verifier struct {
 	region   string
 	services []string
 	lookup   Lookup
+	sessions Sessions
 	now      func() time.Time
 	maxSkew  time.Duration
 	keys     keyCache
@@ -134,6 +153,7 @@ func New(cfg Config) *Verifier {
 		region:   cfg.Region,
 		services: slices.Clone(cfg.Services),
 		lookup:   cfg.Lookup,
+		sessions: cfg.Sessions,
 		now:      cfg.Now,
 		maxSkew:  cfg.MaxSkew,
 		nobody:   Key{ID: "-", Secret: Secret(rand.Text())},
@@ -176,9 +196,8 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Identity, error) {
 		return Identity{}, err
 	}
 
-	key, known := v.lookup.AccessKey(c.keyID)
-	known = known && key.ID == c.keyID && key.Secret != "" && !c.token &&
-		(key.Status == Active || key.Status == Suspended)
+	key, known := v.find(c)
+	known = known && key.ID == c.keyID && key.Secret != "" && (key.Status == Active || key.Status == Suspended)
 	if !known {
 		key = v.nobody
 	}
@@ -190,12 +209,29 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (Identity, error) {
 		return Identity{}, mismatch()
 	case key.Status == Suspended:
 		return Identity{}, suspended()
+	case key.Holder != nil && !v.now().Before(key.Holder.Session.Expires):
+		return Identity{}, expired(key.Holder.Session.Expires)
 	}
 	return Identity{
 		KeyID: key.ID, Account: key.Account, Principal: key.Principal,
 		Service: c.service, SignedAt: c.at,
-		SignedHeaders: c.signedHeaders, Presigned: c.presigned,
+		SignedHeaders: c.signedHeaders, Presigned: c.presigned, Holder: key.Holder,
 	}, nil
+}
+
+// find gives the key that the claim names: of a session if it has a token,
+// and a long-lived one only if it has none. Each is told by what it is, so
+// that neither is taken in the place of the other.
+func (v *Verifier) find(c *claim) (Key, bool) {
+	if !c.hasToken {
+		key, found := v.lookup.AccessKey(c.keyID)
+		return key, found && key.Holder == nil
+	}
+	if v.sessions == nil {
+		return Key{}, false
+	}
+	key, found := v.sessions.Session(c.token)
+	return key, found && key.Holder != nil && key.Holder.Session != nil
 }
 
 // globalService signs for globalRegion wherever it is: IAM has one endpoint

@@ -64,6 +64,7 @@ type message struct {
 	header                                    http.Header
 	payloadHash                               string // of the body if empty
 	noContentSHA256                           bool
+	secret                                    string // of keyID if empty
 }
 
 func (m message) defaults() message {
@@ -98,7 +99,11 @@ func (m message) request(t testing.TB) *http.Request {
 }
 
 func (m message) credentials() aws.Credentials {
-	return aws.Credentials{AccessKeyID: m.keyID, SecretAccessKey: string(keys[m.keyID].Secret)}
+	secret := m.secret
+	if secret == "" {
+		secret = string(keys[m.keyID].Secret)
+	}
+	return aws.Credentials{AccessKeyID: m.keyID, SecretAccessKey: secret}
 }
 
 func (m message) options(o *v4.SignerOptions) { o.DisableURIPathEscaping = m.service == "s3" }

@@ -1,6 +1,10 @@
 package credential
 
-import "github.com/carrel-dev/carrel/fault"
+import (
+	"time"
+
+	"github.com/carrel-dev/carrel/fault"
+)
 
 // Codes of refusals, as the AWS services send them. Lambda itself says
 // InvalidSignatureException for a wrong signature and for skew; we say what
@@ -18,7 +22,8 @@ const (
 	CodeIncompleteSignature = "IncompleteSignatureException"
 	// CodeUnrecognizedClient is for an unknown or inactive key or session.
 	CodeUnrecognizedClient = "UnrecognizedClientException"
-	// CodeExpiredToken is for a presigned request after its X-Amz-Expires.
+	// CodeExpiredToken is for a presigned request after its X-Amz-Expires, and
+	// for a token whose time is over.
 	CodeExpiredToken = "ExpiredTokenException"
 	// CodeAccessDenied is for the valid signature of a suspended tenant.
 	CodeAccessDenied = "AccessDeniedException"
@@ -50,6 +55,11 @@ func mismatch() *fault.Error {
 func unrecognized() *fault.Error {
 	return refusal(CodeUnrecognizedClient, "the access key id or security token of the request is not valid.").
 		WithRemedy("Check the access key id; it may have been deleted or made inactive.")
+}
+
+func expired(at time.Time) *fault.Error {
+	return refusal(CodeExpiredToken, "The security token included in the request expired at %s.", at.UTC().Format(time.RFC3339)).
+		WithRemedy("Ask for new temporary credentials.")
 }
 
 func suspended() *fault.Error {

@@ -52,6 +52,8 @@ func TestScripts(t *testing.T) {
 			"tenant":      cmdTenant,
 			"as":          cmdAs,
 			"cli":         cmdCLI,
+			"aws":         cmdAWS,
+			"newkey":      cmdNewKey,
 			"absent":      cmdAbsent,
 			"unchanged":   cmdUnchanged,
 		},
@@ -214,6 +216,24 @@ func cmdCLI(ts *testscript.TestScript, neg bool, args []string) {
 	if neg != (err != nil) {
 		ts.Fatalf("aws %s: %v", strings.Join(full, " "), err)
 	}
+}
+
+// aws runs the AWS command line with the endpoint named.
+func cmdAWS(ts *testscript.TestScript, neg bool, args []string) {
+	full := append([]string{"--endpoint-url", ts.Getenv("AWS_ENDPOINT_URL"), "--output", "json"}, args...)
+	err := ts.Exec("aws", full...)
+	if neg != (err != nil) {
+		ts.Fatalf("aws %s: %v", strings.Join(full, " "), err)
+	}
+}
+
+// newkey makes an access key of a user and names it for as, and NAME_KEY.
+func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
+	cmdAWS(ts, false, []string{"iam", "create-access-key", "--user-name", args[0]})
+	var made struct{ AccessKey struct{ AccessKeyId, SecretAccessKey string } }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
+	of(ts).tenants[args[0]] = noderun.Tenant{AccessKeyID: made.AccessKey.AccessKeyId, SecretAccessKey: made.AccessKey.SecretAccessKey}
+	ts.Setenv(strings.ToUpper(args[0])+"_KEY", made.AccessKey.AccessKeyId)
 }
 
 // absent searches the node's data for texts that must not be in it.
