@@ -137,7 +137,8 @@ func parseKey(key string) (string, *problem) {
 		return "", problemf("Shorten it.", "the condition key has %d bytes; %d are the most.", len(key), maxKey)
 	}
 	for i, r := range key {
-		if i < len(prefix) && !isWord(r) || i > len(prefix) && !isTagChar(r) {
+		// The prefix of an identity provider's keys is its host and path.
+		if i < len(prefix) && !isWord(r) && r != '.' && r != '/' || i > len(prefix) && !isTagChar(r) {
 			return "", problemf("Use letters, digits, spaces and _ . : / = + - @ only.", "the condition key %q holds the character %q.", key, r)
 		}
 	}
