@@ -162,7 +162,7 @@ func (s *Service) editKey(ctx context.Context, g iam.Grant, action string, in Up
 			return e, k, nil
 		}
 	}
-	err = noSuchEntity(e.op, "The Access Key with id %s cannot be found.", printable(in.ID))
+	err = noSuchEntity(e.op, "The Access Key with id %s cannot be found", printable(in.ID))
 	e.end(&err)
 	return nil, nil, err
 }

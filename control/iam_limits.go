@@ -183,15 +183,10 @@ func checkPolicyText(op string, use policy.Use, kind policy.Kind, text string) (
 		return nil, breaks(op, text, "policyDocument", "Member must have length greater than or equal to 1")
 	case len(text) > maxPolicyDocument:
 		return nil, breaks(op, text, "policyDocument", "Member must have length less than or equal to 131072")
-	case use.Size([]byte(text)) > use.Limit():
-		switch use {
-		case policy.TrustUse:
-			return nil, overQuota(op, "ACLSizePerRole", use.Limit())
-		case policy.ManagedUse:
-			return nil, overQuota(op, "PolicySize", use.Limit())
-		default:
-			return nil, limitExceeded(op, "Maximum policy size of %d bytes exceeded", use.Limit())
-		}
+	case use == policy.TrustUse && use.Size([]byte(text)) > use.Limit():
+		return nil, overQuota(op, "ACLSizePerRole", use.Limit())
+	case use == policy.ManagedUse && use.Size([]byte(text)) > use.Limit():
+		return nil, overQuota(op, "PolicySize", use.Limit())
 	}
 	doc, _, err := policy.ParseFor(use, kind, []byte(text))
 	var refused *policy.Error

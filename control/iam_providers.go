@@ -66,8 +66,8 @@ func checkProvider(op string, in CreateProviderInput) error {
 		return breaks(op, in.URL, "url", "Member must have length less than or equal to 255")
 	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return invalidInput(op, "The URL %s is not one of an issuer: it begins with https:// and has no user, query or fragment.", printable(in.URL))
-	case strings.ToLower(u.Host) != u.Host || strings.ContainsAny(u.Path, "*?:$") || u.EscapedPath() != u.Path || strings.HasSuffix(u.Path, "//"):
-		return invalidInput(op, "The URL %s has an unusual form; write the host in lower case and the path without escapes.", printable(in.URL))
+	case strings.ContainsAny(u.Path, "*?:$") || u.EscapedPath() != u.Path || strings.HasSuffix(u.Path, "//"):
+		return invalidInput(op, "The URL %s has an unusual form; write the path without escapes.", printable(in.URL))
 	}
 	if err := checkClientIDs(op, in.ClientIDs); err != nil {
 		return err
