@@ -26,19 +26,20 @@ import (
 
 // forms are the patterns of the models, by a name each.
 var forms = map[string]*regexp.Regexp{
-	"name":        regexp.MustCompile(`^[\w+=,.@-]+$`),
-	"path":        regexp.MustCompile(`^(?:/|/[\x21-\x7E]+/)$`),
-	"pathPrefix":  regexp.MustCompile(`^/[\x21-\x7F]*$`),
-	"policyPath":  regexp.MustCompile(`^((/[A-Za-z0-9.,+@=_-]+)*)/$`),
-	"tagKey":      regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`),
-	"tagValue":    regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`),
-	"document":    regexp.MustCompile(`^[\t\n\r\x20-\x{FF}]+$`),
-	"description": regexp.MustCompile(`^[\t\n\r\x20-\x7E\x{A1}-\x{FF}]*$`),
-	"marker":      regexp.MustCompile(`^[\x20-\x{FF}]+$`),
-	"word":        regexp.MustCompile(`^\w+$`),
-	"version":     regexp.MustCompile(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`),
-	"sessionName": regexp.MustCompile(`^[\w+=,.@-]*$`),
-	"externalId":  regexp.MustCompile(`^[\w+=,.@:/-]*$`),
+	"name":         regexp.MustCompile(`^[\w+=,.@-]+$`),
+	"optionalName": regexp.MustCompile(`^[\w+=,.@-]*$`),
+	"path":         regexp.MustCompile(`^(?:/|/[\x21-\x7E]+/)$`),
+	"pathPrefix":   regexp.MustCompile(`^/[\x21-\x7F]*$`),
+	"policyPath":   regexp.MustCompile(`^((/[A-Za-z0-9.,+@=_-]+)*)/$`),
+	"tagKey":       regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`),
+	"tagValue":     regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`),
+	"document":     regexp.MustCompile(`^[\t\n\r\x20-\x{FF}]+$`),
+	"description":  regexp.MustCompile(`^[\t\n\r\x20-\x7E\x{A1}-\x{FF}]*$`),
+	"marker":       regexp.MustCompile(`^[\x20-\x{FF}]+$`),
+	"word":         regexp.MustCompile(`^\w+$`),
+	"version":      regexp.MustCompile(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`),
+	"sessionName":  regexp.MustCompile(`^[\w+=,.@-]*$`),
+	"externalId":   regexp.MustCompile(`^[\w+=,.@:/-]*$`),
 }
 
 // shown are the patterns as messages show them, where AWS spells them
@@ -49,20 +50,59 @@ var shown = map[string]string{
 	"marker": `[\u0020-\u00FF]+`,
 }
 
+// spelled are the patterns that IAM has a sentence of its own for.
+var spelled = map[string]string{
+	"name":         "It must contain only alphanumeric characters and/or the following: +=,.@_-",
+	"optionalName": "It must contain only alphanumeric characters and/or the following: +=,.@_-",
+	"path":         "It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+	"policyPath":   "It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+	"pathPrefix":   "It must begin with the / character and contain only alphanumeric characters and/or / characters.",
+	"document":     "It must contain only printable ASCII characters.",
+	"word":         "It must contain only alphanumeric characters.",
+}
+
 // violations collects what is wrong with a request, so that one answer names
 // everything, in AWS's words.
-type violations struct{ list []string }
+type violations struct {
+	list []string
+	// sentence is what IAM says of a pattern, alone.
+	sentence string
+	// showsValues says that messages repeat the values, as STS's do.
+	showsValues bool
+}
 
 const mostViolations = 20
 
 func (v *violations) add(value, field, constraint string) {
+	if !v.showsValues && !strings.Contains(constraint, "enum value set") {
+		value = ""
+	}
+	if value != "" {
+		value += " "
+	}
 	if len(v.list) < mostViolations {
-		v.list = append(v.list, "Value "+value+" at '"+field+"' failed to satisfy constraint: "+constraint)
+		v.list = append(v.list, "Value "+value+"at '"+field+"' failed to satisfy constraint: "+constraint)
 	}
 }
 
+// mismatch adds a value that has not the form of the name.
+func (v *violations) mismatch(value, form, field string) {
+	if sentence := spelled[form]; sentence != "" && !v.showsValues {
+		v.sentence = "The specified value for " + field + " is invalid. " + sentence
+		return
+	}
+	text, special := shown[form]
+	if !special {
+		text = strings.TrimSuffix(strings.TrimPrefix(forms[form].String(), "^"), "$")
+	}
+	v.add(value, field, "Member must satisfy regular expression pattern: "+text)
+}
+
 func (v *violations) err() error {
-	if len(v.list) == 0 {
+	switch {
+	case len(v.list) == 0 && v.sentence != "":
+		return fault.New("queryapi.validate", fault.Invalid, "%s", v.sentence).WithCode("ValidationError")
+	case len(v.list) == 0:
 		return nil
 	}
 	plural := ""
@@ -76,17 +116,23 @@ func (v *violations) err() error {
 // decode fills the struct that into points at from a form and checks it. A
 // parameter that the operation does not have is refused: what is not
 // understood might have narrowed what is asked for.
-func decode(operation string, form *node, into any) error {
-	d := &decoder{}
+func decode(op *operation, form *node, into any) error {
+	d := &decoder{violations: violations{showsValues: op.showsValues}}
 	d.fields(form, reflect.ValueOf(into).Elem(), "")
 	if d.broken != nil {
 		return d.broken
 	}
 	if name, left := form.leftover(); left {
-		return fault.New("queryapi.decode", fault.Unsupported, "The parameter %s of %s is not available in Carrel.", quoted(name), operation).
+		return fault.New("queryapi.decode", fault.Unsupported, "The parameter %s of %s is not available in Carrel.", quoted(name), op.name).
 			WithCode("ValidationError").WithRemedy("Leave it out of the request.")
 	}
-	return d.violations.err()
+	if err := d.violations.err(); err != nil {
+		return err
+	}
+	if c, ok := into.(interface{ check() error }); ok {
+		return c.check()
+	}
+	return nil
 }
 
 type decoder struct {
@@ -215,11 +261,7 @@ func (d *decoder) check(text string, f field) {
 		}
 	}
 	if name := f.tag.Get("form"); name != "" && !forms[name].MatchString(text) {
-		form, special := shown[name]
-		if !special {
-			form = strings.TrimSuffix(strings.TrimPrefix(forms[name].String(), "^"), "$")
-		}
-		d.add(shownValue, f.path, "Member must satisfy regular expression pattern: "+form)
+		d.mismatch(shownValue, name, f.path)
 	}
 	if words := f.tag.Get("enum"); words != "" {
 		for word := range strings.SplitSeq(words, ",") {

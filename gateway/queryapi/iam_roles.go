@@ -70,7 +70,9 @@ func roleOperations() []operation {
 		served("CreateRole", onNewRole, createRole),
 		served("GetRole", onEntity, func(rq *request, g iam.Grant, in *roleInput) (any, error) {
 			r, err := rq.h.Control.GetRole(rq.ctx, g, in.RoleName)
-			return roleReply{shownRole(r)}, err
+			s := shownRole(r)
+			s.RoleLastUsed = &nothing{} // it is not kept; AWS has the element always
+			return roleReply{s}, err
 		}),
 		served("ListRoles", onList[pathPage](sortRole), func(rq *request, g iam.Grant, in *pathPage) (any, error) {
 			p, err := rq.h.Control.ListRoles(rq.ctx, g, in.of())

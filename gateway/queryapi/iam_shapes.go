@@ -1,11 +1,13 @@
 package queryapi
 
 import (
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/control/directory"
+	"github.com/carrel-dev/carrel/fault"
 )
 
 // The parts that several operations have in common.
@@ -23,6 +25,21 @@ func (l tagList) tags() []call.Tag {
 		tags[i] = call.Tag(t)
 	}
 	return tags
+}
+
+func (in *tagsInput) check() error { return in.Tags.check() }
+
+// check refuses keys that are there twice before anything is looked up.
+func (l tagList) check() error {
+	seen := make(map[string]bool, len(l))
+	for _, t := range l {
+		key := strings.ToLower(t.Key)
+		if seen[key] {
+			return fault.New("queryapi", fault.Invalid, "Duplicate tag keys found. Please note that Tag keys are case insensitive.").WithCode("InvalidInput")
+		}
+		seen[key] = true
+	}
+	return nil
 }
 
 // tagsOf gives nil for no tags, so that no element stands for them.
@@ -133,6 +150,7 @@ type roleShape struct {
 	MaxSessionDuration          int
 	PermissionsBoundary         *boundary
 	Tags                        []tag
+	RoleLastUsed                *nothing
 }
 
 // listedRole is a role in a list, which shows neither tags nor boundary.

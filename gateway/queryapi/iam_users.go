@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
 )
 
@@ -17,7 +18,7 @@ type (
 		Tags                tagList `len:"0-50"`
 	}
 	optionalUserInput struct {
-		UserName string `len:"1-128" form:"name"`
+		UserName string `len:"0-128" form:"optionalName"`
 	}
 	updateUserInput struct {
 		userInput
@@ -295,6 +296,9 @@ func onKey(rq *request, in *keyIDInput) (target, error) {
 
 func getKeyLastUsed(rq *request, g iam.Grant, in *keyIDInput) (any, error) {
 	use, err := rq.h.Control.GetAccessKeyLastUsed(rq.ctx, g, in.AccessKeyId)
+	if fault.Is(err, fault.Denied) { // there is none, or it is another account's
+		return nil, fault.New("queryapi", fault.NotFound, "The Access Key with id %s cannot be found", in.AccessKeyId)
+	}
 	type lastUsed struct {
 		LastUsedDate        time.Time
 		ServiceName, Region string

@@ -18,6 +18,8 @@ type operation struct {
 	name string
 	// unsigned says that it may be asked for without a signature.
 	unsigned bool
+	// showsValues says that messages about its parameters repeat their values.
+	showsValues bool
 	// input is the struct of its parameters; nil where it is not built.
 	input reflect.Type
 	// serve parses, authorises and acts; nil where it is not built. The output
@@ -40,7 +42,7 @@ type target struct {
 func served[I any](name string, on func(*request, *I) (target, error), act func(*request, iam.Grant, *I) (any, error)) operation {
 	return operation{name: name, input: reflect.TypeFor[I](), serve: func(rq *request, form *node) (any, error) {
 		in := new(I)
-		if err := decode(name, form, in); err != nil {
+		if err := decode(rq.operation, form, in); err != nil {
 			return nil, err
 		}
 		t, err := on(rq, in)
@@ -59,7 +61,7 @@ func served[I any](name string, on func(*request, *I) (target, error), act func(
 func open[I any](name string, act func(*request, *I) (any, error)) operation {
 	return operation{name: name, input: reflect.TypeFor[I](), serve: func(rq *request, form *node) (any, error) {
 		in := new(I)
-		if err := decode(name, form, in); err != nil {
+		if err := decode(rq.operation, form, in); err != nil {
 			return nil, err
 		}
 		return act(rq, in)

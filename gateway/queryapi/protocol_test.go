@@ -37,7 +37,7 @@ func read(form string) (testInput, error) {
 	var in testInput
 	n, err := parseForm(form)
 	if err == nil {
-		err = decode("Test", n, &in)
+		err = decode(&operation{name: "Test", showsValues: true}, n, &in)
 	}
 	return in, err
 }
@@ -111,6 +111,28 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestWordsOfIAM has what IAM says otherwise than STS: it repeats no value and
+// has sentences for some patterns.
+func TestWordsOfIAM(t *testing.T) {
+	t.Parallel()
+	for form, want := range map[string]string{
+		"":                         "1 validation error detected: Value at 'name' failed to satisfy constraint: Member must not be null",
+		"Name=":                    "1 validation error detected: Value at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1",
+		"Name=a%20b":               "The specified value for name is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-",
+		"Name=a&Kind=Gone":         "1 validation error detected: Value 'Gone' at 'kind' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]",
+		"Name=a%20b&Count=0":       "1 validation error detected: Value at 'count' failed to satisfy constraint: Member must have value greater than or equal to 1",
+		"Name=a&Keys.member.1=%20": "The specified value for keys.1.member is invalid. It must contain only alphanumeric characters.",
+	} {
+		n, err := parseForm(form)
+		if err == nil {
+			err = decode(&operation{name: "Test"}, n, &testInput{})
+		}
+		if e := fault.From("", err); err == nil || e.Message != want || e.Code != "ValidationError" {
+			t.Errorf("%s: got %v, want %s", form, err, want)
+		}
+	}
+}
+
 // FuzzForm shows that no form makes the reader fail otherwise than by a
 // refusal, and that what it takes is what net/url reads.
 func FuzzForm(f *testing.F) {
@@ -144,7 +166,7 @@ func FuzzInputs(f *testing.F) {
 		}
 		for _, a := range apis {
 			if op := a.operations[name]; op != nil && op.input != nil {
-				err := decode(name, n, reflect.New(op.input).Interface())
+				err := decode(op, n, reflect.New(op.input).Interface())
 				if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Unsupported) {
 					t.Errorf("%s %q fails as %v", name, form, err)
 				}
@@ -174,7 +196,7 @@ func TestReplies(t *testing.T) {
 	a := iamAPI()
 	got := string(a.reply("Test", "the-id", xmlOutput{Text: "<&\"\x00\r>", Truth: true, Document: `{"a":"+ é~"}`, At: changed.Add(time.Millisecond),
 		Items: []xmlItem{{"a"}, {"b"}}, Zero: []string{}, Map: map[string]int{"b": 2, "a": 1}}))
-	want := `<TestResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><TestResult><Text>&lt;&amp;&#34;` + "\uFFFD" + `&#xD;&gt;</Text><Kept></Kept>` +
+	want := xml.Header + `<TestResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><TestResult><Text>&lt;&amp;&#34;` + "\uFFFD" + `&#xD;&gt;</Text><Kept></Kept>` +
 		`<Number>0</Number><Truth>true</Truth><Document>%7B%22a%22%3A%22%2B%20%C3%A9~%22%7D</Document><At>2026-11-23T08:00:00Z</At>` +
 		`<Items><member><Key>a</Key></member><member><Key>b</Key></member></Items><Zero></Zero>` +
 		`<Map><entry><key>a</key><value>1</value></entry><entry><key>b</key><value>2</value></entry></Map></TestResult>` +
@@ -187,7 +209,7 @@ func TestReplies(t *testing.T) {
 		t.Errorf("without a result: %s", got)
 	}
 	got = string(a.errorReply("the-id", "Sender", "NoSuchEntity", "a<b"))
-	want = `<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>a&lt;b</Message></Error><RequestId>the-id</RequestId></ErrorResponse>`
+	want = xml.Header + `<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>a&lt;b</Message></Error><RequestId>the-id</RequestId></ErrorResponse>`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -12,9 +12,13 @@ func stsAPI() *api {
 
 // stsOperations are the operations of STS that are served.
 func stsOperations() []operation {
-	return []operation{
+	list := []operation{
 		open("GetCallerIdentity", getCallerIdentity),
 	}
+	for i := range list {
+		list[i].showsValues = true
+	}
+	return list
 }
 
 // missingSTS are the operations of STS that are not built.

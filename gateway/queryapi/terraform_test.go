@@ -68,7 +68,7 @@ func TestTerraformRole(t *testing.T) {
 	got := must[*iam.GetRoleOutput](t)(c.GetRole(ctx, &iam.GetRoleInput{RoleName: name})).Role
 	equal(t, "role", *got, types.Role{RoleName: name, Path: str("/"), Arn: str(b.arn("role", "tf")), RoleId: got.RoleId, CreateDate: aws.Time(changed),
 		AssumeRolePolicyDocument: got.AssumeRolePolicyDocument, Description: str("of + %20 é"), MaxSessionDuration: aws.Int32(3600),
-		Tags: []types.Tag{{Key: str("a"), Value: str("1")}}})
+		Tags: []types.Tag{{Key: str("a"), Value: str("1")}}, RoleLastUsed: &types.RoleLastUsed{}})
 	sameJSON(t, "trust", unescaped(t, got.AssumeRolePolicyDocument), trust)
 	ok[*iam.ListRolePoliciesOutput](t)(c.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: name}))
 	ok[*iam.ListAttachedRolePoliciesOutput](t)(c.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: name}))

@@ -38,6 +38,12 @@ const timeForm = "2006-01-02T15:04:05Z"
 // booleans never are.
 type encoder struct{ bytes.Buffer }
 
+func newEncoder() *encoder {
+	e := &encoder{}
+	e.WriteString(xml.Header)
+	return e
+}
+
 func (e *encoder) open(name string)  { e.WriteString("<" + name + ">") }
 func (e *encoder) close(name string) { e.WriteString("</" + name + ">") }
 
@@ -123,7 +129,7 @@ func (e *encoder) entries(name string, v reflect.Value) {
 
 // reply makes the body of an answer; a nil output is one without a result.
 func (a *api) reply(operation, id string, output any) []byte {
-	e := &encoder{}
+	e := newEncoder()
 	e.WriteString(`<` + operation + `Response xmlns="` + a.namespace + `">`)
 	if output != nil {
 		e.open(operation + "Result")
@@ -139,7 +145,7 @@ func (a *api) reply(operation, id string, output any) []byte {
 
 // errorReply makes the body of a refusal.
 func (a *api) errorReply(id, party, code, message string) []byte {
-	e := &encoder{}
+	e := newEncoder()
 	e.WriteString(`<ErrorResponse xmlns="` + a.namespace + `">`)
 	e.open("Error")
 	e.text("Type", party)
