@@ -14,6 +14,9 @@ type population struct {
 	// end says that they are end tenants: the sessions of execution roles then
 	// carry their ids, and the account's slug says nothing about them.
 	end bool
+	// anyOwner says that what any tenant owns counts as another's: whose role it
+	// is says nothing about whom the request is for.
+	anyOwner bool
 }
 
 // keys are the condition keys whose value is the asking tenant's id.
@@ -40,7 +43,11 @@ func (p *population) any(all *lang, except []string) *stand {
 
 // one is the stand of one tenant.
 func (p *population) one(all *lang, id string) *stand {
-	s := p.stand(&world{}, &ids{tenant: words{{kind: textPiece, text: id}}, own: symbols(id), all: all})
+	own := symbols(id)
+	if p.anyOwner {
+		own = nil
+	}
+	s := p.stand(&world{}, &ids{tenant: words{{kind: textPiece, text: id}}, own: own, all: all})
 	s.name = id
 	return s
 }
@@ -81,8 +88,62 @@ type judgement struct {
 	acts   *actions
 	allows [][]*statement // of identity, then of each bound
 	denies []*statement
-	// principal stands in witnesses.
+
+	// only is the one tenant that is judged; empty for every one. fixed are
+	// condition keys of its principal, and owned the buckets that belong to a
+	// tenant and need no look.
+	only  string
+	fixed map[string]string
+	owned map[string]bool
+	// principal is the role that asks, in witnesses; empty for any.
 	principal string
+	// direct says that the policies are a resource's, which let the principal in
+	// by themselves.
+	direct bool
+	// own and ownBounds are the principal's policies, then.
+	own       []Policy
+	ownBounds [][]Policy
+	// home are layouts of the principal's own account, which need no consent:
+	// they are judged whether policies name them or not.
+	home []Layout
+}
+
+// first is the stand from which places are judged.
+func (j *judgement) first() *stand {
+	if j.only != "" {
+		return j.one(j.all, j.only)
+	}
+	return j.any(j.all, nil)
+}
+
+// one is the stand of one tenant, with what is known of its principal.
+func (j *judgement) one(all *lang, id string) *stand { return j.fix(j.population.one(all, id)) }
+
+// any is the stand of every tenant but some.
+func (j *judgement) any(all *lang, except []string) *stand {
+	return j.fix(j.population.any(all, except))
+}
+
+func (j *judgement) fix(s *stand) *stand {
+	for key, value := range j.fixed {
+		text := words{{kind: textPiece, text: value}}
+		s.world.means[key] = meaning{known: true, text: text}
+		s.world.known[key] = facts{always: true, alone: true, must: [][]words{{text}}}
+	}
+	return s
+}
+
+// places gives those to judge as a stand sees them.
+func (j *judgement) places(s *stand) []place {
+	out := slices.DeleteFunc(s.places(j.allows[0], j.layouts), func(p place) bool { return j.owned[p.bucket] })
+	for i := range j.home {
+		for _, p := range s.ofLayout(&j.home[i]) {
+			if !slices.ContainsFunc(out, func(q place) bool { return q.kind == p.kind && q.where == p.where }) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
 }
 
 func (j *judgement) prepare() {
@@ -229,12 +290,19 @@ type suspicion struct {
 // none.
 func (j *judgement) pursue(x *suspicion) verdict {
 	p := &x.places[x.index]
-	for _, id := range j.trials(x.problem) {
+	trials := j.trials(x.problem)
+	if j.only != "" {
+		trials = []string{j.only}
+	}
+	for _, id := range trials {
 		if w := j.try(id, x); w != nil {
 			return verdict{result: Violated, place: p, action: x.class.name, witness: w}
 		}
 	}
 	unknown := verdict{result: Unknown, place: p, action: x.class.name, why: "whether " + x.class.name + " can reach " + p.where + " of another tenant"}
+	if j.only != "" {
+		return unknown
+	}
 	named := j.named(x.problem)
 	for _, id := range named {
 		if j.possible(j.one(j.all, id), x) {
@@ -259,7 +327,7 @@ func (j *judgement) possible(s *stand, x *suspicion) bool {
 
 // placeOf gives the place as another stand sees it.
 func (j *judgement) placeOf(s *stand, x *suspicion) *place {
-	mine := s.places(j.allows[0], j.layouts)
+	mine := j.places(s)
 	if len(mine) != len(x.places) {
 		return nil
 	}

@@ -40,6 +40,8 @@ type place struct {
 	foreign, own []words
 	// prefixes are those whose listing shows other tenants' names.
 	prefixes []words
+	// bucket is its name if it is one whole bucket.
+	bucket string
 	// layout names the layout that says so; empty if it was inferred.
 	layout string
 }
@@ -148,15 +150,19 @@ func (d *ids) inferred(p policy.Pattern) []place {
 	}
 	whole := d.bucket(bucket)
 	segment := append(slices.Clone(whole), piece{kind: textPiece, text: "/"})
+	named := ""
+	if len(bucket) == 1 && bucket[0].Kind == policy.Literal {
+		named = bucket[0].Text
+	}
 	with := func(id ...piece) []words {
 		alone := append(slices.Clone(segment), id...)
 		return []words{join(append(slices.Clone(alone), rest...)), join(alone)}
 	}
 	listed := words{{kind: edgePiece}, d.slot(), rest[0], rest[1]}
 	return []place{
-		{kind: objectPlace, where: name + "/{tenant}/*", foreign: with(d.slot()), own: with(d.tenant...)},
-		{kind: listingPlace, where: name, foreign: []words{whole}, own: []words{whole}, prefixes: []words{listed}},
-		{kind: controlPlace, where: name, foreign: []words{whole}},
+		{kind: objectPlace, where: name + "/{tenant}/*", bucket: named, foreign: with(d.slot()), own: with(d.tenant...)},
+		{kind: listingPlace, where: name, bucket: named, foreign: []words{whole}, own: []words{whole}, prefixes: []words{listed}},
+		{kind: controlPlace, where: name, bucket: named, foreign: []words{whole}},
 	}
 }
 

@@ -72,6 +72,8 @@ type problem struct {
 	place []words
 	musts [][]*statement
 	avoid []*statement
+	// except are resources that it is not about.
+	except []words
 }
 
 // solution is such a request, in which ids may still be marks.
@@ -104,7 +106,7 @@ type attempt struct {
 // solve decides the problem. none is a proof that there is no such request.
 func (p *problem) solve() (*solution, outcome) {
 	spent, vague := 0, false
-	a := &attempt{problem: p, world: p.world, keys: map[string][]constraint{}, chosen: map[string]bool{}, spent: &spent, vague: &vague}
+	a := &attempt{problem: p, world: p.world, keys: map[string][]constraint{}, chosen: map[string]bool{}, nots: p.except, spent: &spent, vague: &vague}
 	for key := range p.world.known {
 		a.keys[key] = nil
 	}

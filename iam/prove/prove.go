@@ -151,8 +151,8 @@ func (p *Prover) universal(of population, q Question) Report {
 // report judges all places.
 func (j *judgement) report() Report {
 	out := Report{Result: Proved}
-	anyone := j.any(j.all, nil)
-	places := anyone.places(j.allows[0], j.layouts)
+	anyone := j.first()
+	places := j.places(anyone)
 	for i := range places {
 		v := j.at(anyone, places, i)
 		if v.result != Proved {
@@ -205,6 +205,9 @@ func (j *judgement) reaches(places []place, index int) bool {
 		return true
 	}
 	id := j.samples()[0]
+	if j.only != "" {
+		id = j.only
+	}
 	s := j.one(j.all, id)
 	p := j.placeOf(s, &suspicion{places: places, index: index})
 	classes, ok := j.classesAt(&places[index])

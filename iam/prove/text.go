@@ -120,7 +120,7 @@ func (j *judgement) finding(v verdict) Finding {
 		}
 	}
 	w := v.witness
-	d := j.any(j.all, nil).ids
+	d := j.first().ids
 	s, pattern := j.culprit(w)
 	why := pitfall{codeReach, "allows it", "narrow it to the tenant's own resources"}
 	f := Finding{Result: Violated, Tenant: anyTenant, Statement: -1}

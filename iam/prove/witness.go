@@ -139,12 +139,9 @@ func (j *judgement) confirm(id string, p *place, c *actionClass, s *solution) *c
 		}
 		w := &confirmed{tenant: id, owner: owner, context: s.context()}
 		w.request = policy.Request{
-			Action: c.name, Resource: r, ResourceAccount: account,
-			Principal: policy.Principal{
-				Type: policy.Role, Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/any/session", Issuer: "arn:aws:iam::" + account + ":role/any",
-			},
-			Context: w.made(),
+			Action: c.name, Resource: r, Principal: j.asker(), Context: w.made(),
 		}
+		w.request.ResourceAccount = w.request.Principal.Account
 		if policy.Evaluate(&w.request, j.layers()).Verdict == policy.Allowed {
 			return w
 		}
@@ -152,9 +149,27 @@ func (j *judgement) confirm(id string, p *place, c *actionClass, s *solution) *c
 	return nil
 }
 
+// asker is the principal of witnesses.
+func (j *judgement) asker() policy.Principal {
+	role := j.principal
+	if role == "" {
+		role = "arn:aws:iam::" + account + ":role/any"
+	}
+	id := accountOf(role)
+	return policy.Principal{
+		Type: policy.Role, Account: id, Issuer: role, ARN: "arn:aws:sts::" + id + ":assumed-role/" + role[strings.LastIndexByte(role, '/')+1:] + "/session",
+	}
+}
+
 // layers compiles the policies for the evaluator.
 func (j *judgement) layers() *policy.Layers {
 	out := &policy.Layers{Identity: compile(j.identity)}
+	if j.direct {
+		out = &policy.Layers{Identity: compile(j.own), Resource: compile(j.identity)}
+		for _, bound := range j.ownBounds {
+			out.SCPs = append(out.SCPs, policy.Level{Name: "bound", Set: compile(bound)})
+		}
+	}
 	for _, bound := range j.bounds {
 		out.SCPs = append(out.SCPs, policy.Level{Name: "bound", Set: compile(bound)})
 	}
@@ -229,7 +244,7 @@ func (j *judgement) owner(id string, p *place, resource string, s *solution) (st
 		for from := range len(text) {
 			for to := from + 1; to <= len(text) && to-from <= j.grammar.Max; to++ {
 				b := text[from:to]
-				if b != id && len(b) > len(best) && j.grammar.Contains(b) && member(language, b, text) {
+				if (b != id || j.anyOwner) && len(b) > len(best) && j.grammar.Contains(b) && member(language, b, text) {
 					best = b
 				}
 			}
@@ -264,6 +279,9 @@ func (j *judgement) culprit(w *confirmed) (*statement, *policy.ARNPattern) {
 			}
 			d := &policy.Document{Kind: policy.Identity, Version: policy.Version2012, Statements: []policy.Statement{one}}
 			l := &policy.Layers{Identity: policy.Compile(policy.Source{Document: d})}
+			if j.direct {
+				l.Identity, l.Resource = nil, l.Identity
+			}
 			if policy.Evaluate(&w.request, l).Verdict != policy.Allowed {
 				continue
 			}
