@@ -64,11 +64,11 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/token"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
@@ -162,8 +162,11 @@ type Service struct {
 	sharedPolicies sync.RWMutex
 	uses           keyUses
 	compiler       *directory.Compiler
-	revoked        func(*call.Principal) bool
 	levels         levelMaker
+	tokens         *token.Ring
+	opened         *openedTokens
+	live           func(requestID string) bool
+	issues         sync.Map // tenant.AccountID -> *rate.Limiter, of sessions
 	builds         *builds
 	garbage        garbage
 	gate           *gate
@@ -194,12 +197,16 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if _, err := function.ParseRegion(cfg.Region); err != nil {
 		return nil, fault.Wrap(op, fault.Invalid, err, "the region is malformed")
 	}
-	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler()}
+	mac, err := cfg.Keys.MAC(secret.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), opened: newOpenedTokens(), tokens: token.NewRing(mac, cfg.Now)}
 	// The snapshots are confirmed by that clock.
 	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.builds, s.gate = newBuilds(s), newGate(s)
-	err := s.load(ctx)
+	err = s.load(ctx)
 	if err == nil {
 		_, err = s.gate.settle(ctx)
 	}
@@ -285,7 +292,7 @@ func (s *Service) storeOf(k store.Key) (store.KV, *store.Snapshot[any]) {
 	case tenantFamily, endTenantFamily:
 		return s.cfg.Stores.Tenants, s.tenants
 	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily,
-		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
+		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily, revokedFamily:
 		return s.cfg.Stores.Identities, s.identities
 	case functionFamily, versionFamily, aliasFamily, eventFamily:
 	}

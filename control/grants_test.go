@@ -73,6 +73,12 @@ var guarded = map[string][]string{
 	"MarkGatekeeper":              {ActionMarkGatekeeper},
 	"UnmarkGatekeeper":            {ActionUnmarkGatekeeper},
 	"AcceptUnknown":               {ActionAcceptUnknown},
+	"RevokeSession":               {ActionRevokeSession},
+	"AssumeRole":                  {ActionAssumeRole},
+	"GetSessionToken":             {ActionGetSessionToken},
+	"GetFederationToken":          {ActionGetFederationToken},
+	"GetAccessKeyInfo":            {ActionGetAccessKeyInfo},
+	"DecodeAuthorizationMessage":  {ActionDecodeMessage},
 }
 
 // identityMethods are the operations of IAM: each is guarded by the action of

@@ -48,13 +48,17 @@ func keysOf(in *directory.Account, u *directory.Entry[directory.User]) []*direct
 
 // CreateAccessKey makes an access key of a user, and gives its secret, once.
 //
-// Errors: LimitExceeded over two keys, inactive ones counted.
+// Errors: LimitExceeded over two keys, inactive ones counted; AccessDenied for
+// a session that is bounded by more than the policies of who has it.
 func (s *Service) CreateAccessKey(ctx context.Context, g iam.Grant, user string) (made NewKey, err error) {
 	e, _, err := s.editHolder(ctx, g, ActionCreateAccessKey, holder{sortUser, user})
 	if err != nil {
 		return NewKey{}, err
 	}
 	defer e.end(&err)
+	if err := mayMakeLasting(e.op, g); err != nil {
+		return NewKey{}, err
+	}
 	u, _ := e.in.Users.Get(user)
 	if len(e.keysOf(u)) >= maxKeysOfUser {
 		return NewKey{}, overQuota(e.op, "AccessKeysPerUser", maxKeysOfUser)

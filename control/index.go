@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/carrel-dev/carrel/admit"
 	"github.com/carrel-dev/carrel/control/directory"
@@ -40,6 +41,9 @@ type index struct {
 	endTenants *table[endName, *tenant.EndTenant]
 	folded     *table[endName, *tenant.EndTenant]
 	functions  *table[functionName, *deployed]
+	revoked    *table[revokedName, *revocation]
+	// revocations counts what is in revoked: mostly there is nothing.
+	revocations atomic.Int64
 
 	// org is the tree of accounts; orgLoads came in while everything is being loaded.
 	org      atomic.Pointer[directory.Org]
@@ -109,6 +113,7 @@ func newIndex() *index {
 		endTenants: newTable[endName, *tenant.EndTenant](),
 		folded:     newTable[endName, *tenant.EndTenant](),
 		functions:  newTable[functionName, *deployed](),
+		revoked:    newTable[revokedName, *revocation](),
 	}
 	ix.org.Store(directory.NewOrg())
 	return ix
@@ -160,6 +165,8 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeKey(value)
 	case providerFamily:
 		return decodeAs[directory.Provider](value)
+	case revokedFamily:
+		return decodeAs[revocation](value)
 	case generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
 		return decodeOrg(familyOf(k), value)
 	case functionFamily:
@@ -195,6 +202,8 @@ func (ix *index) install(c store.Item[any], before, after any) {
 		ix.installIdentity(directory.Change{Key: c.Key, Revision: c.Revision, Before: before, After: after})
 	case unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
 		ix.installOrg(c, before, after)
+	case revokedFamily:
+		ix.installRevocation(before, after)
 	case generationFamily: // the gate reads it for itself
 	default:
 		ix.installPart(c, before, after)
@@ -365,7 +374,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}
-		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily, layoutFamily, shareFamily:
+		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily, layoutFamily, shareFamily, revokedFamily:
 			if !owners[Owner(k)] {
 				gone[k] = r.rev
 			}
@@ -373,6 +382,19 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 		}
 	}
 	return gone
+}
+
+// overRevocations lists the revocations that mean no session any more.
+func (ix *index) overRevocations(now time.Time) map[store.Key]store.Revision {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	over := map[store.Key]store.Revision{}
+	for k, r := range ix.records {
+		if of, is := r.T.(*revocation); is && of.Until.Before(now) {
+			over[k] = r.rev
+		}
+	}
+	return over
 }
 
 // revision gives the last known revision of a record; zero if it has none.

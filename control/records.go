@@ -30,6 +30,7 @@ const (
 	versionFamily   family = "version"   // version.ACCOUNT.FUNCTION.NUMBER
 	aliasFamily     family = "alias"     // alias.ACCOUNT.FUNCTION.HIDDEN-NAME
 	eventFamily     family = "event"     // event.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
+	revokedFamily   family = "revoked"   // revoked.ACCOUNT.HIDDEN-WHAT
 )
 
 // The families of the organisation. All but layouts and shares are sealed for

@@ -32,7 +32,7 @@ func (s *Service) Subject(p *call.Principal) (*iam.Subject, bool) {
 	if !found {
 		return nil, false
 	}
-	if p.Session != nil && s.revoked != nil && s.revoked(p) {
+	if p.Session != nil && s.sessionRevoked(p) {
 		return nil, false
 	}
 	around, ok := s.around(p.Account)
@@ -107,10 +107,6 @@ func (s *Service) sharedOf(management tenant.AccountID) *directory.Table[directo
 }
 
 var noPolicies = directory.NewAccount("").Policies
-
-// SetRevoked gives the function that tells whether the session of a principal
-// was revoked. It is set before the service is used.
-func (s *Service) SetRevoked(revoked func(*call.Principal) bool) { s.revoked = revoked }
 
 // Managed gives a managed policy that a session was made with.
 func (s *Service) Managed(arn string) (*policy.Document, bool) {

@@ -264,22 +264,6 @@ func TestTrustOfOtherAccountsTellsNothing(t *testing.T) {
 	}
 }
 
-func TestRevokedSessionsAreNobodys(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	s := w.open()
-	acme := w.operator(s).tenant("acme")
-	p := sessionOf(acme.makeRole("ops", trustOf(LambdaService)))
-	s.SetRevoked(func(p *call.Principal) bool { return p.Session.ID == "revoked" })
-	if _, found := s.Subject(&p); !found {
-		t.Fatal("the twin: a session is refused")
-	}
-	p.Session.ID = "revoked"
-	if _, found := s.Subject(&p); found {
-		t.Error("a revoked session is good for something")
-	}
-}
-
 // TestServicesHaveNothing shows that who has no policies is somebody all the
 // same, so that resources can allow it something.
 func TestServicesHaveNothing(t *testing.T) {
