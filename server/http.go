@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/carrel-dev/carrel/audit"
 	"github.com/carrel-dev/carrel/gateway"
 	"github.com/carrel-dev/carrel/gateway/adminapi"
 	"github.com/carrel-dev/carrel/gateway/awsapi"
@@ -74,7 +75,7 @@ func (n *Node) serve(context.Context) error {
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
-			Events: eventLists{n.events}, Status: n.status, Log: n.log, Cursors: cursors,
+			Events: eventLists{n.events}, Audit: audit.NewTrail(n.journal), Status: n.status, Log: n.log, Cursors: cursors,
 		}),
 		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Log: n.log}),
 		STS:   queryapi.NewSTS(queryapi.Config{Region: n.cfg.Region, Verifier: verify("sts"), Control: n.control, Log: n.log}),

@@ -59,6 +59,7 @@ type Control interface {
 	Tenants
 	TenantStates
 	Functions
+	Governance
 }
 
 // Directory answers from memory.
@@ -124,6 +125,7 @@ type Config struct {
 	Ledger   Ledger
 	Logs     Logs
 	Events   Events
+	Audit    Audit
 	// Status gives what GET /v1/status answers, as a value for JSON.
 	Status func() any
 	// Cursors seals cursors. If nil they are good until the process ends.
@@ -161,6 +163,10 @@ func newHandler(cfg Config) *handler {
 	h.usage()
 	h.logs()
 	h.events()
+	h.organization()
+	h.policies()
+	h.shares()
+	h.auditLog()
 	h.status()
 	h.document = describe(h.api)
 	return h

@@ -28,7 +28,7 @@ func FuzzRequest(f *testing.F) {
 	w := newWorld(f)
 	credentials := w.operator
 	h := New(Config{
-		Region: region, Control: w.control, Ledger: w.ledger, Logs: w.logs, Events: w.events, Status: func() any { return struct{}{} },
+		Region: region, Control: w.control, Ledger: w.ledger, Logs: w.logs, Events: w.events, Audit: w.trail, Status: func() any { return struct{}{} },
 		Verifier: believes{credential.Identity{KeyID: credentials.AccessKeyID, Account: credentials.AccountID, Service: Service}},
 	})
 	f.Fuzz(func(t *testing.T, method, target, body string) {

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/carrel-dev/carrel/audit"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
@@ -43,6 +44,7 @@ type world struct {
 	ledger   *ledger
 	logs     *logStore
 	events   *eventList
+	trail    *trail
 	server   *httptest.Server
 	operator control.Credentials
 	handler  http.Handler
@@ -52,12 +54,13 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{
 		journal: &acts{}, ledger: &ledger{totals: map[tenant.AccountID][]meter.Total{}},
-		logs: &logStore{news: make(chan struct{})}, events: &eventList{},
+		logs: &logStore{news: make(chan struct{})}, events: &eventList{}, trail: &trail{},
 	}
 	w.control = openControl(t, w.journal)
 	w.operator = w.control.FirstAdmin()
 	cfg := Config{
 		Region: region, Control: w.control, Ledger: w.ledger, Logs: w.logs, Events: w.events,
+		Audit:    w.trail,
 		Status:   func() any { return map[string]any{"version": "test", "warnings": []string{}} },
 		Verifier: credential.New(credential.Config{Region: region, Services: []string{"carrel", "lambda"}, Lookup: w.control}),
 	}
@@ -267,6 +270,20 @@ func (l *eventList) List(_ context.Context, g iam.Grant, q EventQuery) ([]Event,
 		return []Event{{RequestID: "r2", State: q.State}}, "", nil
 	}
 	return []Event{{RequestID: "r1", State: q.State}}, "after-r1", nil
+}
+
+// trail is an audit log of entries that a test sets.
+type trail struct{ entries []audit.Entry }
+
+func (l *trail) Entries(id tenant.AccountID, from journal.Cursor, limit int) ([]audit.Entry, journal.Cursor, bool, error) {
+	var page []audit.Entry
+	seq := from.Seq
+	for ; seq < uint64(len(l.entries)) && len(page) < limit; seq++ {
+		if l.entries[seq].Account == id || l.entries[seq].Concerns == id {
+			page = append(page, l.entries[seq])
+		}
+	}
+	return page, journal.Cursor{Segment: 1, Boot: strings.Repeat("b", 32), Seq: seq}, seq < uint64(len(l.entries)), nil
 }
 
 type builder struct{}
