@@ -136,6 +136,9 @@ func (s *Service) DeleteAlias(ctx context.Context, g iam.Grant, name function.Na
 	if !exists {
 		return nil
 	}
+	if err := s.removePermissions(ctx, d, alias); err != nil {
+		return err
+	}
 	if e, exists := d.events[alias]; exists {
 		if err := s.remove(ctx, e.key, e.rev); err != nil {
 			return err

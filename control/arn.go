@@ -34,6 +34,9 @@ const (
 	ActionGetEventConfig     = "lambda:GetFunctionEventInvokeConfig"
 	ActionDeleteEventConfig  = "lambda:DeleteFunctionEventInvokeConfig"
 	ActionListEventConfigs   = "lambda:ListFunctionEventInvokeConfigs"
+	ActionAddPermission      = "lambda:AddPermission"
+	ActionGetFunctionPolicy  = "lambda:GetPolicy"
+	ActionRemovePermission   = "lambda:RemovePermission"
 
 	ActionCreateTenant  = "carrel:CreateTenant"
 	ActionListTenants   = "carrel:ListTenants"

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
@@ -22,7 +23,13 @@ type deployed struct {
 	versions map[string]*held[versionRecord]
 	aliases  map[string]*held[aliasRecord]
 	events   map[string]*held[eventRecord]
-	routes   map[string]route
+	// permissions are the policies of the function, under an empty qualifier,
+	// and of its versions and aliases; bound are those of their statements that
+	// name a user or role; policies is what was made of them last.
+	permissions map[string]*held[permissionRecord]
+	bound       []permission
+	policies    atomic.Pointer[functionSet]
+	routes      map[string]route
 	// tags are the function's, as decisions take them.
 	tags []call.Tag
 }
@@ -51,7 +58,15 @@ func view(g *group) *deployed {
 		versions:       maps.Clone(g.versions),
 		aliases:        maps.Clone(g.aliases),
 		events:         maps.Clone(g.events),
+		permissions:    maps.Clone(g.permissions),
 		routes:         make(map[string]route, 2+len(g.versions)+len(g.aliases)),
+	}
+	for _, q := range slices.Sorted(maps.Keys(d.permissions)) {
+		for _, p := range d.permissions[q].T.Statements {
+			if p.Bound {
+				d.bound = append(d.bound, p)
+			}
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Tags)) {
 		d.tags = append(d.tags, call.Tag{Key: key, Value: d.Tags[key]})
@@ -61,20 +76,20 @@ func view(g *group) *deployed {
 		serving = d.Serving
 	}
 	latest := d.choice(serving)
-	d.routes[""] = route{first: latest}
-	d.routes[function.Latest] = route{first: latest.as(function.Latest)}
+	d.routes[""] = route{first: d.as(latest, "")}
+	d.routes[function.Latest] = route{first: d.as(latest, function.Latest)}
 	for number, v := range d.versions {
-		d.routes[number] = route{first: d.choice(&v.T.Version).as(number)}
+		d.routes[number] = route{first: d.as(d.choice(&v.T.Version), number)}
 	}
 	for name, a := range d.aliases {
 		to, found := d.routes[a.T.Version]
 		if !found {
 			continue // its version was deleted at the same time by another node
 		}
-		r := route{first: to.first.as(name)}
+		r := route{first: d.as(to.first, name)}
 		for number, weight := range a.T.Weights {
 			if second, found := d.routes[number]; found {
-				r.second, r.share = second.first.as(name), share(weight)
+				r.second, r.share = d.as(second.first, name), share(weight)
 			}
 		}
 		d.routes[name] = r
@@ -90,12 +105,13 @@ func share(weight float64) uint64 {
 	return uint64(weight * (1 << 63) * 2)
 }
 
-func (c choice) as(qualifier string) choice {
+// as gives a choice as it is asked for by a qualifier.
+func (d *deployed) as(c choice, qualifier string) choice {
 	if c.target == nil {
 		return c
 	}
 	t := *c.target
-	t.Qualifier = qualifier
+	t.Qualifier, t.Asked = qualifier, d.arn(qualifier)
 	return choice{target: &t, state: c.state}
 }
 

@@ -208,6 +208,9 @@ func (s *Service) DeleteFunction(ctx context.Context, g iam.Grant, name function
 				WithCode("ResourceConflictException").WithRemedy("Update or delete the alias first.")
 		}
 	}
+	if err := s.removePermissions(ctx, d, qualifier); err != nil {
+		return err
+	}
 	if e, found := d.events[qualifier]; found {
 		if err := s.remove(ctx, e.key, e.rev); err != nil {
 			return err
@@ -408,6 +411,9 @@ func (d *deployed) partKeys() []held[struct{}] {
 	}
 	for _, e := range d.events {
 		keys = append(keys, held[struct{}]{key: e.key, rev: e.rev})
+	}
+	for _, p := range d.permissions {
+		keys = append(keys, held[struct{}]{key: p.key, rev: p.rev})
 	}
 	slices.SortFunc(keys, func(a, b held[struct{}]) int { return int(a.rev) - int(b.rev) })
 	return keys

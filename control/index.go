@@ -92,7 +92,9 @@ type group struct {
 	versions map[string]*held[versionRecord]
 	aliases  map[string]*held[aliasRecord]
 	events   map[string]*held[eventRecord]
-	view     *deployed
+	// permissions are policies by qualifier.
+	permissions map[string]*held[permissionRecord]
+	view        *deployed
 }
 
 func newIndex() *index {
@@ -177,6 +179,8 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeAs[aliasRecord](value)
 	case eventFamily:
 		return decodeAs[eventRecord](value)
+	case permissionFamily:
+		return decodeAs[permissionRecord](value)
 	}
 	return nil, fault.New("control.decode", fault.Unsupported, "a stored record is of the unknown family %q.", familyOf(k)).
 		WithRemedy("Run the newer version that wrote it.")
@@ -263,6 +267,8 @@ func (ix *index) installPart(c store.Item[any], before, after any) {
 			versions: map[string]*held[versionRecord]{},
 			aliases:  map[string]*held[aliasRecord]{},
 			events:   map[string]*held[eventRecord]{},
+
+			permissions: map[string]*held[permissionRecord]{},
 		}
 		ix.groups[uid] = f
 	}
@@ -272,14 +278,28 @@ func (ix *index) installPart(c store.Item[any], before, after any) {
 		if after != nil {
 			f.function = &held[functionRecord]{*after.(*functionRecord), c.Key, c.Revision}
 		}
+		if !maps.Equal(tagsOf(before), tagsOf(after)) {
+			ix.generation.Add(1) // policies can ask for them
+		}
 	case versionFamily:
 		put(f.versions, c, before, func(r *versionRecord) string { return r.Number })
 	case aliasFamily:
 		put(f.aliases, c, before, func(r *aliasRecord) string { return r.Name })
 	case eventFamily:
 		put(f.events, c, before, func(r *eventRecord) string { return r.Qualifier })
+	case permissionFamily:
+		put(f.permissions, c, before, func(r *permissionRecord) string { return r.Qualifier })
+		ix.generation.Add(1)
 	}
 	ix.show(uid)
+}
+
+// tagsOf gives the tags of a function's record; nil if there is none.
+func tagsOf(record any) map[string]string {
+	if r, there := record.(*functionRecord); there {
+		return r.Tags
+	}
+	return nil
 }
 
 // put moves a part from what it was before, under its name then, to what it
@@ -314,7 +334,7 @@ func (ix *index) show(uid tenant.UID) {
 				delete(ix.names[old.Account], old.Name)
 			}
 		}
-		if len(f.versions)+len(f.aliases)+len(f.events) == 0 {
+		if len(f.versions)+len(f.aliases)+len(f.events)+len(f.permissions) == 0 {
 			delete(ix.groups, uid)
 		}
 		return
@@ -370,7 +390,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 	}
 	for k, r := range ix.records {
 		switch familyOf(k) {
-		case versionFamily, aliasFamily, eventFamily:
+		case versionFamily, aliasFamily, eventFamily, permissionFamily:
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}

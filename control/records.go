@@ -18,19 +18,20 @@ type family string
 // The families. Those of tenants are sealed for the node, as tombstones have
 // to be readable when a tenant's key is gone; all others for their account.
 const (
-	tenantFamily    family = "tenant"    // tenant.HIDDEN-SLUG
-	endTenantFamily family = "endtenant" // endtenant.ACCOUNT.HIDDEN-NAME
-	userFamily      family = "user"      // user.ACCOUNT.UID; HIDDEN-NAME in schema 1
-	groupFamily     family = "group"     // group.ACCOUNT.UID
-	roleFamily      family = "role"      // role.ACCOUNT.HIDDEN-NAME
-	policyFamily    family = "policy"    // policy.ACCOUNT.HIDDEN-NAME
-	keyFamily       family = "key"       // key.ACCOUNT.HIDDEN-ID
-	providerFamily  family = "provider"  // provider.ACCOUNT.HIDDEN-ARN
-	functionFamily  family = "function"  // function.ACCOUNT.HIDDEN-NAME
-	versionFamily   family = "version"   // version.ACCOUNT.FUNCTION.NUMBER
-	aliasFamily     family = "alias"     // alias.ACCOUNT.FUNCTION.HIDDEN-NAME
-	eventFamily     family = "event"     // event.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
-	revokedFamily   family = "revoked"   // revoked.ACCOUNT.HIDDEN-WHAT
+	tenantFamily     family = "tenant"     // tenant.HIDDEN-SLUG
+	endTenantFamily  family = "endtenant"  // endtenant.ACCOUNT.HIDDEN-NAME
+	userFamily       family = "user"       // user.ACCOUNT.UID; HIDDEN-NAME in schema 1
+	groupFamily      family = "group"      // group.ACCOUNT.UID
+	roleFamily       family = "role"       // role.ACCOUNT.HIDDEN-NAME
+	policyFamily     family = "policy"     // policy.ACCOUNT.HIDDEN-NAME
+	keyFamily        family = "key"        // key.ACCOUNT.HIDDEN-ID
+	providerFamily   family = "provider"   // provider.ACCOUNT.HIDDEN-ARN
+	functionFamily   family = "function"   // function.ACCOUNT.HIDDEN-NAME
+	versionFamily    family = "version"    // version.ACCOUNT.FUNCTION.NUMBER
+	aliasFamily      family = "alias"      // alias.ACCOUNT.FUNCTION.HIDDEN-NAME
+	eventFamily      family = "event"      // event.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
+	permissionFamily family = "permission" // permission.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
+	revokedFamily    family = "revoked"    // revoked.ACCOUNT.HIDDEN-WHAT
 )
 
 // The families of the organisation. All but layouts and shares are sealed for

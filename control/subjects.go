@@ -197,7 +197,7 @@ func splitResource(arn string) (service, rest string) {
 	return service, arn
 }
 
-// functionObject gives the policy and the tags of a function. The rest of its
+// functionObject gives the policies and the tags of a function. The rest of its
 // ARN is function:NAME, with a qualifier or without.
 func (s *Service) functionObject(owner tenant.AccountID, rest string) iam.Object {
 	sort, name, _ := strings.Cut(rest, ":")
@@ -209,7 +209,7 @@ func (s *Service) functionObject(owner tenant.AccountID, rest string) iam.Object
 	if !found {
 		return iam.Object{}
 	}
-	return iam.Object{Tags: d.tags}
+	return iam.Object{Policy: s.functionPolicy(d), Tags: d.tags}
 }
 
 // trustOf compiles a role's trust policy as it holds now. Who was named by it

@@ -154,6 +154,8 @@ func checkTags(op string, tags map[string]string) error {
 			return invalid(op, "A tag's key has %d characters; 1 to %d are allowed.", utf8.RuneCountInString(key), maxTagKey)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return invalid(op, "The tag key %s begins with aws:, which is reserved.", printable(key))
+		case isReservedTag(key):
+			return invalid(op, "The tag key %s is the platform's: it gives every principal the name of its tenant.", printable(key))
 		case utf8.RuneCountInString(value) > maxTagValue:
 			return invalid(op, "The value of the tag %s has %d characters; at most %d are allowed.", printable(key), utf8.RuneCountInString(value), maxTagValue)
 		case key == warmupTag:

@@ -156,4 +156,17 @@ type Target struct {
 	Reserved int
 	// ARN is the qualified name of the function version.
 	ARN string
+	// Asked is the function's ARN with the qualifier that the caller asked for,
+	// or without one.
+	Asked string
+}
+
+// Resource is what a call of the target is authorised for: the function as the
+// caller named it, as in Lambda. A policy can so be about an alias, whichever
+// version it points to.
+func (t *Target) Resource() string {
+	if t.Asked != "" {
+		return t.Asked
+	}
+	return t.ARN
 }

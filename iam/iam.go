@@ -125,7 +125,7 @@ func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
 	return a.decide(&decision{call: c, request: Request{
 		Principal: c.Principal,
 		Action:    InvokeAction,
-		Resource:  c.Target.ARN,
+		Resource:  c.Target.Resource(),
 		Owner:     c.Owner,
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,

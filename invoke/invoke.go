@@ -116,7 +116,7 @@ func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Ou
 		o.Result = call.Throttled
 	}
 	p.Audit.Refuse(ctx, iam.Request{
-		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.ARN, Owner: c.Owner,
+		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.Resource(), Owner: c.Owner,
 	}, c.RequestID, err)
 	p.Counter.Count(c, o)
 	return o

@@ -153,7 +153,7 @@ func (h *handler) target(r *http.Request, c *call.Call, in *invocation) error {
 
 // newEndTenant makes an end tenant, which only an authorised call does.
 func (h *handler) newEndTenant(ctx context.Context, c *call.Call) (tenant.UID, error) {
-	grant, err := h.decideInvoke(ctx, c, c.Target.ARN)
+	grant, err := h.decideInvoke(ctx, c, c.Target.Resource())
 	if err != nil {
 		return "", err
 	}

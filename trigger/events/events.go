@@ -211,7 +211,7 @@ func (q *Queue) Enqueue(ctx context.Context, g iam.Grant) error {
 	if c == nil {
 		return fault.New(op, fault.Internal, "the grant is for no call")
 	}
-	if err := g.Check(iam.InvokeAction, c.Target.ARN); err != nil {
+	if err := g.Check(iam.InvokeAction, c.Target.Resource()); err != nil {
 		return err
 	}
 	if len(c.Event) > MaxEvent {
