@@ -48,7 +48,19 @@
 // refused, all of them; destinations of asynchronous calls are refused; a
 // tenth of an account's concurrency, at most 100, cannot be reserved; an
 // account makes at most DefaultActsPerSecond changes a second and has at most
-// MaxFunctions functions.
+// MaxFunctions functions. UpdateFunctionCode and UpdateFunctionConfiguration
+// need iam:PassRole on the role that the function has, and a version keeps the
+// role it was given: one that is made anew under the name is not its role.
+//
+// # Where this differs from IAM
+//
+// The tag tenant_id is the platform's and is refused wherever tags are set. A
+// trust policy or a permission that names a user or role of another account
+// before it exists is taken, and never means it: whether it exists is not told.
+// A user that gets another name or path is not trusted under the old one. When
+// a key was used last is known since the node's start only. There are no
+// account aliases, passwords, MFA devices, certificates, SAML providers and
+// instance profiles.
 //
 // If the stores are corrupted: records that do not open are refused at the
 // start (sealed values that were moved or rolled back are found by the seal),

@@ -254,10 +254,16 @@ func (o who) may(action string, name function.Name) iam.Grant {
 	return o.on(action, o.s.FunctionResource(o.account, name))
 }
 
+// pass gives the grant for passing a role on.
+func (o who) pass(role string) iam.Grant {
+	o.t.Helper()
+	return o.onWith(ActionPassRole, role, PassedToService())
+}
+
 func (o who) role() string { return roleARN(o.account, FunctionRole) }
 
 func (o who) input(name function.Name, text string) CreateFunctionInput {
-	return CreateFunctionInput{Name: name, Runtime: function.Wasm, Role: o.role(), Package: module(text)}
+	return CreateFunctionInput{Name: name, Runtime: function.Wasm, Role: o.role(), Package: module(text), PassRole: o.pass(o.role())}
 }
 
 func (o who) create(in CreateFunctionInput) FunctionView {
@@ -396,7 +402,7 @@ func TestLifeOfAFunction(t *testing.T) {
 	}
 
 	// An update: the old one serves until the new one is there.
-	if _, err := s.UpdateFunctionCode(context.Background(), acme.may(ActionUpdateCode, "hello"), UpdateCodeInput{Name: "hello", Package: module("two")}); err != nil {
+	if _, err := acme.code(UpdateCodeInput{Name: "hello", Package: module("two")}); err != nil {
 		t.Fatal(err)
 	}
 	if v := acme.get("hello", "").Version; v.UpdateStatus != function.UpdateInProgress || v.State != function.Active {
@@ -405,7 +411,7 @@ func TestLifeOfAFunction(t *testing.T) {
 	if now, err := s.Resolve(acme.account, "hello", "", 0); err != nil || now.Artifact != target.Artifact {
 		t.Fatalf("the old one does not serve: %v %v", now, err)
 	}
-	_, err = s.UpdateFunctionCode(context.Background(), acme.may(ActionUpdateCode, "hello"), UpdateCodeInput{Name: "hello", Package: module("three")})
+	_, err = acme.code(UpdateCodeInput{Name: "hello", Package: module("three")})
 	want := "The operation cannot be performed at this time. An update is in progress for resource: " + s.FunctionResource(acme.account, "hello")
 	if text := wants(t, err, fault.Conflict, "ResourceConflictException"); text != want {
 		t.Fatal(text)
@@ -433,7 +439,7 @@ func TestFailedUpdateKeepsServing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.UpdateFunctionCode(context.Background(), acme.may(ActionUpdateCode, "f"), UpdateCodeInput{Name: "f", Package: module("bad")}); err != nil {
+	if _, err := acme.code(UpdateCodeInput{Name: "f", Package: module("bad")}); err != nil {
 		t.Fatal(err)
 	}
 	v := acme.ready("f").Version
@@ -451,7 +457,7 @@ func TestFailedUpdateKeepsServing(t *testing.T) {
 	if after, err := s.Resolve(acme.account, "f", "", 0); err != nil || after.Artifact != before.Artifact {
 		t.Fatalf("after a restart the old one does not serve: %v %v", after, err)
 	}
-	if _, err := s.UpdateFunctionCode(context.Background(), acme.may(ActionUpdateCode, "f"), UpdateCodeInput{Name: "f", Package: module("better")}); err != nil {
+	if _, err := acme.code(UpdateCodeInput{Name: "f", Package: module("better")}); err != nil {
 		t.Fatal(err)
 	}
 	if v := acme.ready("f").Version; v.UpdateStatus != function.UpdateSuccessful {

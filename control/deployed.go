@@ -142,6 +142,7 @@ func (d *deployed) choice(v *function.Version) choice {
 		Model:       v.Model,
 		Runtime:     v.Runtime,
 		Role:        v.Role,
+		RoleUID:     v.RoleUID,
 		Limits:      limits,
 		Environment: append(environment(&d.functionRecord, v), "AWS_LAMBDA_FUNCTION_VERSION="+v.Number),
 		Reserved:    reserved,

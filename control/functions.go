@@ -34,8 +34,9 @@ const (
 // been made in the background.
 //
 // Errors: fault.Invalid for what is wrong with the configuration or the
-// package; fault.Conflict if the function exists; fault.Denied for another
-// account's role; fault.Throttled over MaxFunctions.
+// package, and for a role that does not trust Lambda; fault.Conflict if the
+// function exists; fault.Denied for another account's role, and for a PassRole
+// that is not for this role; fault.Throttled over MaxFunctions.
 func (s *Service) CreateFunction(ctx context.Context, g iam.Grant, in CreateFunctionInput) (out FunctionView, err error) {
 	a, err := s.begin(ctx, g, ActionCreateFunction, s.FunctionResource(g.Request().Owner.Account, in.Name))
 	if err != nil {
@@ -43,6 +44,12 @@ func (s *Service) CreateFunction(ctx context.Context, g iam.Grant, in CreateFunc
 	}
 	defer a.end(&err)
 	r, err := s.newFunction(a.account, in)
+	if err == nil {
+		err = s.passes(ctx, g, in.PassRole, in.Role)
+	}
+	if err == nil {
+		err = s.takeRole("control.CreateFunction", r)
+	}
 	if err != nil {
 		return FunctionView{}, err
 	}
@@ -372,7 +379,7 @@ func (s *Service) publish(ctx context.Context, d *deployed, description string) 
 
 // content names everything of $LATEST that a version takes over.
 func (d *deployed) content() string {
-	return d.Build + "/" + string(d.Latest.Runtime) + "/" + d.Latest.Handler + "/" + d.Latest.Role + "/" +
+	return d.Build + "/" + string(d.Latest.Runtime) + "/" + d.Latest.Handler + "/" + d.Latest.Role + "/" + string(d.Latest.RoleUID) + "/" +
 		d.Latest.Limits.Timeout.String() + "/" + d.Latest.Description
 }
 

@@ -244,17 +244,18 @@ func TestStaleGrant(t *testing.T) {
 	operator := w.operator(s)
 	acme := operator.tenant("acme")
 	create, read := acme.may(ActionCreateFunction, "f"), acme.on(ActionListFunctions, s.AccountResource(acme.account))
+	in := acme.input("f", "f")
 	if _, err := s.SuspendTenant(context.Background(), operator.on(ActionSuspendTenant, s.TenantResource("acme")), "acme"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.CreateFunction(context.Background(), create, acme.input("f", "f"))
+	_, err := s.CreateFunction(context.Background(), create, in)
 	wants(t, err, fault.Suspended, "AccessDeniedException")
 	_, err = s.ListFunctions(context.Background(), read, ListInput{})
 	wants(t, err, fault.Suspended, "AccessDeniedException")
 	if _, err := s.ResumeTenant(context.Background(), operator.on(ActionResumeTenant, s.TenantResource("acme")), "acme"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CreateFunction(context.Background(), create, acme.input("f", "f")); err != nil {
+	if _, err := s.CreateFunction(context.Background(), create, in); err != nil {
 		t.Fatalf("the twin: after the suspension it is refused: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/secret"
 )
 
@@ -24,12 +25,28 @@ func (o who) alias(name function.Name, alias, version string) function.Alias {
 
 func (o who) update(in UpdateConfigurationInput) (FunctionView, error) {
 	o.t.Helper()
+	in.PassRole = o.passes(in.Name, in.Role)
 	return o.s.UpdateFunctionConfiguration(ctx, o.may(ActionUpdateConfig, in.Name), in)
 }
 
 func (o who) code(in UpdateCodeInput) (FunctionView, error) {
 	o.t.Helper()
+	in.PassRole = o.passes(in.Name, nil)
 	return o.s.UpdateFunctionCode(ctx, o.may(ActionUpdateCode, in.Name), in)
+}
+
+// passes gives the grant for passing a role to a function, or the one that it
+// has; none where there is no function.
+func (o who) passes(name function.Name, role *string) iam.Grant {
+	o.t.Helper()
+	has, found := o.s.RoleOf(o.account, name)
+	if role != nil {
+		has, found = *role, true
+	}
+	if owner, err := function.ParseRoleARN(has); !found || err != nil || owner != o.account {
+		return iam.Grant{}
+	}
+	return o.pass(has)
 }
 
 func TestConfigurationIsChecked(t *testing.T) {

@@ -188,11 +188,11 @@ func TestForeignNamesAreLikeAbsentOnes(t *testing.T) {
 			return err
 		},
 		ActionUpdateCode: func(o who, n function.Name) error {
-			_, err := s.UpdateFunctionCode(ctx, o.may(ActionUpdateCode, n), UpdateCodeInput{Name: n, Package: module("x")})
+			_, err := o.code(UpdateCodeInput{Name: n, Package: module("x")})
 			return err
 		},
 		ActionUpdateConfig: func(o who, n function.Name) error {
-			_, err := s.UpdateFunctionConfiguration(ctx, o.may(ActionUpdateConfig, n), UpdateConfigurationInput{Name: n, TimeoutSec: &one})
+			_, err := o.update(UpdateConfigurationInput{Name: n, TimeoutSec: &one})
 			return err
 		},
 		ActionDeleteFunction: func(o who, n function.Name) error {

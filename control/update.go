@@ -28,6 +28,9 @@ func (s *Service) UpdateFunctionCode(ctx context.Context, g iam.Grant, in Update
 		return FunctionView{}, err
 	}
 	r := d.functionRecord
+	if err := s.passes(ctx, g, in.PassRole, d.Latest.Role); err != nil {
+		return FunctionView{}, err
+	}
 	if err := s.storePackage(ctx, &r, in.Package); err != nil {
 		return FunctionView{}, err
 	}
@@ -45,7 +48,7 @@ func (s *Service) UpdateFunctionCode(ctx context.Context, g iam.Grant, in Update
 }
 
 // UpdateFunctionConfiguration changes the configuration of $LATEST. Errors as
-// of UpdateFunctionCode.
+// of UpdateFunctionCode and, for the role, of CreateFunction.
 func (s *Service) UpdateFunctionConfiguration(ctx context.Context, g iam.Grant, in UpdateConfigurationInput) (out FunctionView, err error) {
 	const op = "control.UpdateFunctionConfiguration"
 	a, d, err := s.change(ctx, g, ActionUpdateConfig, in.Name)
@@ -60,6 +63,14 @@ func (s *Service) UpdateFunctionConfiguration(ctx context.Context, g iam.Grant, 
 	in.apply(&r.Latest)
 	if err := s.checkVersion(op, a.account, &r.Latest); err != nil {
 		return FunctionView{}, err
+	}
+	if err := s.passes(ctx, g, in.PassRole, r.Latest.Role); err != nil {
+		return FunctionView{}, err
+	}
+	if in.Role != nil {
+		if err := s.takeRole(op, &r); err != nil {
+			return FunctionView{}, err
+		}
 	}
 	if d, err = s.update(ctx, d, r); err != nil {
 		return FunctionView{}, err

@@ -2,6 +2,7 @@ package control
 
 import (
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 )
 
 // FunctionView is one version of a function, as asked for. What it holds is
@@ -40,6 +41,9 @@ type CreateFunctionInput struct {
 	// Package is the zip or the module.
 	Package []byte
 	Publish bool
+	// PassRole is the grant for iam:PassRole on Role. It is looked at once Role
+	// is known to be one of the account.
+	PassRole iam.Grant
 }
 
 // UpdateCodeInput is new code for a function. With DryRun everything is
@@ -50,6 +54,9 @@ type UpdateCodeInput struct {
 	RevisionID string
 	Publish    bool
 	DryRun     bool
+	// PassRole is the grant for iam:PassRole on the role that the function has,
+	// which RoleOf gives. It is looked at once the function was found.
+	PassRole iam.Grant
 }
 
 // UpdateConfigurationInput is what of a configuration is to change; nil
@@ -64,6 +71,9 @@ type UpdateConfigurationInput struct {
 	TimeoutSec  *int
 	Environment map[string]string
 	RevisionID  string
+	// PassRole is the grant for iam:PassRole on Role, or on the role that the
+	// function has.
+	PassRole iam.Grant
 }
 
 // PublishInput asks for a version of $LATEST. CodeSha256, in hex, and

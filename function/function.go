@@ -73,11 +73,15 @@ type Limits struct {
 // Version is one version of a function, published or $LATEST. A published
 // version never changes but for its State.
 type Version struct {
-	Number      string            `json:"number"`
-	Description string            `json:"description,omitempty"`
-	Runtime     Runtime           `json:"runtime"`
-	Handler     string            `json:"handler,omitempty"`
-	Role        string            `json:"role"`
+	Number      string  `json:"number"`
+	Description string  `json:"description,omitempty"`
+	Runtime     Runtime `json:"runtime"`
+	Handler     string  `json:"handler,omitempty"`
+	Role        string  `json:"role"`
+	// RoleUID is the role's internal id: one that is made anew under the name is
+	// another. It is empty where the role is the one that its account was made
+	// with, before roles had policies.
+	RoleUID     tenant.UID        `json:"roleUid,omitempty"`
 	Limits      Limits            `json:"limits"`
 	Environment map[string]string `json:"environment,omitempty"`
 	// Package is the digest of what was uploaded, and PackageSize its bytes.
@@ -148,6 +152,7 @@ type Target struct {
 	Model     Model
 	Runtime   Runtime
 	Role      string
+	RoleUID   tenant.UID
 	Limits    Limits
 	// Environment is the declared environment as KEY=VALUE, with the Lambda
 	// variables that are equal for each call of the version.

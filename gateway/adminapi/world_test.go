@@ -313,8 +313,14 @@ func (w *world) function(t testing.TB, who control.Credentials, name function.Na
 	if err != nil {
 		t.Fatal(err)
 	}
+	role := "arn:aws:iam::" + string(p.Account) + ":role/fn"
+	pass, err := w.control.Authorise(t.Context(), iam.Request{Principal: p, Action: control.ActionPassRole,
+		Resource: role, Owner: tenant.Identity{Account: p.Account}, Keys: []iam.Key{control.PassedToService()}}, "setup")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = w.control.CreateFunction(t.Context(), g, control.CreateFunctionInput{
-		Name: name, Runtime: function.Wasm, Role: "arn:aws:iam::" + string(p.Account) + ":role/fn", Package: []byte("\x00asm\x01\x00\x00\x00"),
+		Name: name, Runtime: function.Wasm, Role: role, PassRole: pass, Package: []byte("\x00asm\x01\x00\x00\x00"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,15 @@ type Control interface {
 	SettingStore
 }
 
+// AccessStore holds who may do what with a function, and what it may do.
+type AccessStore interface {
+	// RoleOf gives the role that a function has.
+	RoleOf(account tenant.AccountID, name function.Name) (string, bool)
+	AddPermission(context.Context, iam.Grant, control.PermissionInput) (statement string, err error)
+	GetFunctionPolicy(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (control.FunctionPolicy, error)
+	RemovePermission(context.Context, iam.Grant, control.RemovePermissionInput) error
+}
+
 // Directory answers from memory; only EndTenant may write.
 type Directory interface {
 	// Authorise decides and audits refusals.
@@ -68,6 +77,7 @@ type SettingStore interface {
 	ConcurrencyStore
 	TagStore
 	EventConfigStore
+	AccessStore
 	AccountSettings(context.Context, iam.Grant) (control.AccountSettings, error)
 }
 

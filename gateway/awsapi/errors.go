@@ -36,6 +36,7 @@ var exceptions = map[string]exception{
 	"InvalidSignatureException":           {403, true},
 	"InvalidZipFileException":             {502, false},
 	"MissingAuthenticationTokenException": {403, true},
+	"PolicyLengthExceededException":       {400, true},
 	"PreconditionFailedException":         {412, true},
 	"RequestEntityTooLargeException":      {413, true},
 	"RequestTimeTooSkewed":                {403, true},

@@ -7,6 +7,8 @@ import (
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // ofOtherKinds are members of CreateFunction and UpdateFunctionConfiguration
@@ -75,7 +77,28 @@ func (rq *request) createInput(o object) (control.CreateFunctionInput, error) {
 		return in, err
 	}
 	in.Name = ref.Name
-	return in, checkCreate(o, in)
+	if err := checkCreate(o, in); err != nil {
+		return in, err
+	}
+	in.PassRole, err = rq.passRole(in.Role)
+	return in, err
+}
+
+// passRole gets the grant for passing a role to the function; the one that the
+// function has, if none is named. For what is no role of the account there is
+// no grant: control says what is wrong before it looks at it.
+func (rq *request) passRole(role string) (iam.Grant, error) {
+	account := rq.grant.Request().Owner.Account
+	if role == "" {
+		role, _ = rq.h.Control.RoleOf(account, rq.name)
+	}
+	if owner, err := function.ParseRoleARN(role); err != nil || owner != account {
+		return iam.Grant{}, nil
+	}
+	return rq.h.Control.Authorise(rq.r.Context(), iam.Request{
+		Principal: rq.principal, Action: control.ActionPassRole, Resource: role,
+		Owner: tenant.Identity{Account: account}, Keys: []iam.Key{control.PassedToService()},
+	}, rq.id)
 }
 
 // orInvalidName is for the empty name, which is there and says nothing.
@@ -227,6 +250,9 @@ func updateFunctionCode(rq *request) (reply, error) {
 	if *o.err != nil {
 		return reply{}, *o.err
 	}
+	if in.PassRole, err = rq.passRole(""); err != nil {
+		return reply{}, err
+	}
 	view, err := rq.h.Control.UpdateFunctionCode(rq.r.Context(), rq.grant, in)
 	return reply{http.StatusOK, configuration(view)}, err
 }
@@ -258,6 +284,9 @@ func updateFunctionConfiguration(rq *request) (reply, error) {
 		return reply{}, err
 	}
 	if err := checkBlocks(rq.operation, rq.name, o); err != nil {
+		return reply{}, err
+	}
+	if in.PassRole, err = rq.passRole(value(in.Role)); err != nil {
 		return reply{}, err
 	}
 	view, err := rq.h.Control.UpdateFunctionConfiguration(rq.r.Context(), rq.grant, in)

@@ -91,6 +91,10 @@ func servedRoutes() []route {
 		{method: "DELETE", template: events, operation: "DeleteFunctionEventInvokeConfig", scope: onVersion, act: deleteEventConfig},
 		{method: "GET", template: events + "/list", operation: "ListFunctionEventInvokeConfigs", scope: onFunction, act: listEventConfigs},
 
+		{method: "POST", template: one + "/policy", operation: "AddPermission", scope: onVersion, act: addPermission, conditions: permissionKeys},
+		{method: "GET", template: one + "/policy", operation: "GetPolicy", scope: onVersion, act: getPolicy},
+		{method: "DELETE", template: one + "/policy/{StatementId}", operation: "RemovePermission", scope: onVersion, act: removePermission},
+
 		{method: "GET", template: tags, operation: "ListTags", scope: onResource, act: listTags},
 		{method: "POST", template: tags, operation: "TagResource", scope: onResource, act: tagResource, conditions: tagsOfBody},
 		{method: "DELETE", template: tags, operation: "UntagResource", scope: onResource, act: untagResource, conditions: tagsOfQuery},
@@ -105,9 +109,6 @@ func servedRoutes() []route {
 const missing = `
 POST   /2021-11-15/functions/{}/response-streaming-invocations  InvokeWithResponseStream
 POST   /2014-11-13/functions/{}/invoke-async                    InvokeAsync
-POST   /2015-03-31/functions/{}/policy                          AddPermission
-GET    /2015-03-31/functions/{}/policy                          GetPolicy
-DELETE /2015-03-31/functions/{}/policy/{}                       RemovePermission
 PUT    /2020-06-30/functions/{}/code-signing-config             PutFunctionCodeSigningConfig
 DELETE /2020-06-30/functions/{}/code-signing-config             DeleteFunctionCodeSigningConfig
 POST   /2020-04-22/code-signing-configs                         CreateCodeSigningConfig
