@@ -188,8 +188,8 @@ func (s *Service) bind(op string, account tenant.AccountID, p *permission) error
 	return nil
 }
 
-// statement is a statement of a function's policy as Lambda shows it.
-type statement struct {
+// functionStatement is a statement of a function's policy as Lambda shows it.
+type functionStatement struct {
 	SID       string                    `json:"Sid"`
 	Effect    string                    `json:"Effect"`
 	Principal any                       `json:"Principal"`
@@ -198,8 +198,8 @@ type statement struct {
 	Condition map[string]map[string]any `json:"Condition,omitempty"`
 }
 
-func (d *deployed) statement(qualifier string, p permission) statement {
-	st := statement{SID: p.ID, Effect: "Allow", Action: p.Action, Resource: d.arn(qualifier)}
+func (d *deployed) statement(qualifier string, p permission) functionStatement {
+	st := functionStatement{SID: p.ID, Effect: "Allow", Action: p.Action, Resource: d.arn(qualifier)}
 	account, err := tenant.ParseAccountID(p.Principal)
 	switch {
 	case err == nil:
@@ -251,8 +251,8 @@ func (d *deployed) policyText(r *permissionRecord) string {
 	doc := struct {
 		Version   string
 		ID        string `json:"Id"`
-		Statement []statement
-	}{"2012-10-17", "default", []statement{}}
+		Statement []functionStatement
+	}{"2012-10-17", "default", []functionStatement{}}
 	for _, p := range r.Statements {
 		doc.Statement = append(doc.Statement, d.statement(r.Qualifier, p))
 	}
