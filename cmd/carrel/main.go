@@ -106,7 +106,7 @@ Exit codes: 0 success, 2 usage, 3 configuration, 4 refused or not signed in,
 	flags.StringVar(&a.dataDir, "data", config.Default().DataDir, "folder of the node's data")
 	flags.StringVar(&a.endpoint, "endpoint", "", "URL of the node, before AWS_ENDPOINT_URL")
 	root.AddCommand(a.serveCommand(), a.upCommand(), a.tenantCommand(), a.planCommand(), a.usageCommand(),
-		a.logsCommand(), a.eventsCommand(), a.statusCommand(), a.versionCommand())
+		a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.statusCommand(), a.versionCommand())
 	return root
 }
 
