@@ -51,6 +51,9 @@ func (s *Service) putInline(ctx context.Context, g iam.Grant, h holderAct, in In
 		if err := checkName(e.op, "policyName", in.Policy, maxPolicyName); err != nil {
 			return err
 		}
+		if use.Size([]byte(in.Text)) > use.Limit() {
+			return tooLong(e.op, use, h.holder)
+		}
 		if _, err := checkPolicyText(e.op, use, policy.Identity, in.Text); err != nil {
 			return err
 		}
@@ -65,10 +68,14 @@ func (s *Service) putInline(ctx context.Context, g iam.Grant, h holderAct, in In
 			sum += use.Size([]byte(text))
 		}
 		if sum > use.Limit() || len(p.attached.Inline) > maxInlineOfGroup {
-			return limitExceeded(e.op, "Maximum policy size of %d bytes exceeded for %s %s", use.Limit(), h.sort, h.name)
+			return tooLong(e.op, use, h.holder)
 		}
 		return nil
 	}})
+}
+
+func tooLong(op string, use policy.Use, h holder) error {
+	return limitExceeded(op, "Maximum policy size of %d bytes exceeded for %s %s", use.Limit(), h.sort, h.name)
 }
 
 // getInline gives the text of an inline policy.

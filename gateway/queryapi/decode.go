@@ -15,6 +15,7 @@ import (
 // are. A field's tag says what AWS's model of the service demands of it:
 //
 //	q:"required"  the parameter has to be there
+//	q:"parameter" the same, where IAM answers MissingParameter
 //	len:"1-64"    the least and the most characters; elements, of a list
 //	range:"1-9"   the least and the most of a number
 //	form:"name"   the pattern, by its name in forms
@@ -29,7 +30,7 @@ var forms = map[string]*regexp.Regexp{
 	"name":         regexp.MustCompile(`^[\w+=,.@-]+$`),
 	"optionalName": regexp.MustCompile(`^[\w+=,.@-]*$`),
 	"path":         regexp.MustCompile(`^(?:/|/[\x21-\x7E]+/)$`),
-	"pathPrefix":   regexp.MustCompile(`^/[\x21-\x7F]*$`),
+	"pathPrefix":   regexp.MustCompile(`^/[\x21-\x7F]{0,511}$`),
 	"policyPath":   regexp.MustCompile(`^((/[A-Za-z0-9.,+@=_-]+)*)/$`),
 	"tagKey":       regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`),
 	"tagValue":     regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`),
@@ -74,7 +75,7 @@ type violations struct {
 const mostViolations = 20
 
 func (v *violations) add(value, field, constraint string) {
-	if !v.showsValues && !strings.Contains(constraint, "enum value set") {
+	if !v.showsValues && !strings.HasPrefix(constraint, "Member must satisfy enum value set") {
 		value = ""
 	}
 	if value != "" {
@@ -91,11 +92,7 @@ func (v *violations) mismatch(value, form, field string) {
 		v.sentence = "The specified value for " + field + " is invalid. " + sentence
 		return
 	}
-	text, special := shown[form]
-	if !special {
-		text = strings.TrimSuffix(strings.TrimPrefix(forms[form].String(), "^"), "$")
-	}
-	v.add(value, field, "Member must satisfy regular expression pattern: "+text)
+	v.add(value, field, patternText(form))
 }
 
 func (v *violations) err() error {
@@ -151,8 +148,9 @@ func (d *decoder) fields(n *node, v reflect.Value, path string) {
 		at := path + strings.ToLower(f.Name[:1]) + f.Name[1:]
 		child := n.children[f.Name]
 		if child == nil {
-			if f.Tag.Get("q") == "required" {
-				d.add("null", at, "Member must not be null")
+			d.absent(at, f)
+			if d.broken != nil {
+				return
 			}
 			continue
 		}
@@ -160,6 +158,15 @@ func (d *decoder) fields(n *node, v reflect.Value, path string) {
 		if d.broken != nil {
 			return
 		}
+	}
+}
+
+func (d *decoder) absent(path string, f reflect.StructField) {
+	switch f.Tag.Get("q") {
+	case "required":
+		d.add("null", path, "Member must not be null")
+	case "parameter":
+		d.broken = fault.New("queryapi.decode", fault.Invalid, "The request must contain the parameter %s.", f.Name).WithCode("MissingParameter")
 	}
 }
 
@@ -208,12 +215,52 @@ func (d *decoder) list(n *node, v reflect.Value, f field) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	tag := reflect.StructTag(fmt.Sprintf(`len:%q form:%q enum:%q`, f.tag.Get("elem"), f.tag.Get("form"), f.tag.Get("enum")))
+	if v.Type().Elem().Kind() == reflect.String {
+		d.texts(items, v, field{f.path, tag})
+		return
+	}
 	for i, item := range items {
 		d.value(item, v.Index(i), field{fmt.Sprintf("%s.%d.member", f.path, i+1), tag})
 		if d.broken != nil {
 			return
 		}
 	}
+}
+
+// texts fills a list of texts. What is wrong with one is said of the list,
+// with everything that is demanded of its elements.
+func (d *decoder) texts(items []*node, v reflect.Value, f field) {
+	elements := &decoder{violations: violations{showsValues: true}}
+	for i, item := range items {
+		elements.value(item, v.Index(i), f)
+	}
+	if d.broken = elements.broken; d.broken != nil || len(elements.list) == 0 {
+		return
+	}
+	var demands []string
+	if least, most, has := bounds(f.tag.Get("len")); has {
+		demands = append(demands, lengthText(least, most, most+1), lengthText(least, most, least-1))
+	}
+	if name := f.tag.Get("form"); name != "" {
+		demands = append(demands, patternText(name))
+	}
+	if words := f.tag.Get("enum"); words != "" {
+		demands = append(demands, enumText(words))
+	}
+	demands = append(demands, "Member must not be null")
+	d.add("of the list", f.path, "Member must satisfy constraint: ["+strings.Join(demands, ", ")+"]")
+}
+
+func patternText(form string) string {
+	text, special := shown[form]
+	if !special {
+		text = strings.TrimSuffix(strings.TrimPrefix(forms[form].String(), "^"), "$")
+	}
+	return "Member must satisfy regular expression pattern: " + text
+}
+
+func enumText(words string) string {
+	return "Member must satisfy enum value set: [" + strings.ReplaceAll(words, ",", ", ") + "]"
 }
 
 func (d *decoder) scalar(text string, v reflect.Value, f field) {
@@ -269,7 +316,7 @@ func (d *decoder) check(text string, f field) {
 				return
 			}
 		}
-		d.add(shownValue, f.path, "Member must satisfy enum value set: ["+strings.ReplaceAll(words, ",", ", ")+"]")
+		d.add(shownValue, f.path, enumText(words))
 	}
 }
 

@@ -35,6 +35,7 @@ var statuses = map[string]int{
 	"MalformedInput":                       400,
 	"MalformedPolicyDocument":              400,
 	"MissingAction":                        400,
+	"MissingParameter":                     400,
 	"MissingAuthenticationToken":           403,
 	"NoSuchEntity":                         404,
 	"OpenIdIdpCommunicationError":          400,
@@ -107,15 +108,17 @@ func wire(e *fault.Error) (status int, code string) {
 
 // authenticationCode renames what only has another name where the signature
 // itself is refused: STS has an ExpiredTokenException for web identity tokens
-// and ExpiredToken for its own.
+// and ExpiredToken for its own. An unknown key is answered in AWS's words,
+// which scripts look for.
 func authenticationCode(err error) error {
-	e := fault.From("queryapi", err)
-	if e.Code != credential.CodeExpiredToken {
-		return e
+	e := *fault.From("queryapi", err)
+	switch e.Code {
+	case credential.CodeExpiredToken:
+		e.Code = "ExpiredToken"
+	case credential.CodeUnrecognizedClient:
+		e.Message, e.Remedy = "The security token included in the request is invalid.", ""
 	}
-	other := *e
-	other.Code = "ExpiredToken"
-	return &other
+	return &e
 }
 
 // failure is a request that is answered with an error.

@@ -40,7 +40,7 @@ type (
 	entitiesInput struct {
 		policyInput
 		EntityFilter      string `enum:"User,Role,Group,LocalManagedPolicy,AWSManagedPolicy"`
-		PathPrefix        string `len:"1-512" form:"pathPrefix"`
+		PathPrefix        string `form:"pathPrefix"`
 		PolicyUsageFilter string `enum:"PermissionsPolicy,PermissionsBoundary"`
 		pageInput
 	}

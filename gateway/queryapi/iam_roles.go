@@ -16,6 +16,9 @@ type (
 		PermissionsBoundary      string  `len:"20-2048"`
 		Tags                     tagList `len:"0-50"`
 	}
+	oneRoleInput struct {
+		RoleName string `q:"parameter" len:"1-64" form:"name"`
+	}
 	updateRoleInput struct {
 		roleInput
 		Description        *string `len:"0-1000" form:"description"`
@@ -63,12 +66,14 @@ type (
 	}
 )
 
+func (in *oneRoleInput) entity() entity { return entity{sortRole, in.RoleName} }
+
 type roleReply struct{ Role roleShape }
 
 func roleOperations() []operation {
 	return append([]operation{
 		served("CreateRole", onNewRole, createRole),
-		served("GetRole", onEntity, func(rq *request, g iam.Grant, in *roleInput) (any, error) {
+		served("GetRole", onEntity, func(rq *request, g iam.Grant, in *oneRoleInput) (any, error) {
 			r, err := rq.h.Control.GetRole(rq.ctx, g, in.RoleName)
 			s := shownRole(r)
 			s.RoleLastUsed = &nothing{} // it is not kept; AWS has the element always
@@ -92,7 +97,7 @@ func roleOperations() []operation {
 		served("UpdateAssumeRolePolicy", onEntity, func(rq *request, g iam.Grant, in *trustInput) (any, error) {
 			return nil, rq.h.Control.UpdateAssumeRolePolicy(rq.ctx, g, in.RoleName, in.PolicyDocument)
 		}),
-		served("DeleteRole", onEntity, func(rq *request, g iam.Grant, in *roleInput) (any, error) {
+		served("DeleteRole", onEntity, func(rq *request, g iam.Grant, in *oneRoleInput) (any, error) {
 			return nil, rq.h.Control.DeleteRole(rq.ctx, g, in.RoleName)
 		}),
 		served("TagRole", onTags, func(rq *request, g iam.Grant, in *tagRoleInput) (any, error) {

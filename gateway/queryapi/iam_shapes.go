@@ -98,7 +98,7 @@ func (in pageInput) of() control.PageInput {
 
 // pathPage asks for a part of a list by path.
 type pathPage struct {
-	PathPrefix string `len:"1-512" form:"pathPrefix"`
+	PathPrefix string `form:"pathPrefix"`
 	pageInput
 }
 

@@ -156,7 +156,7 @@ func TestAccessKeys(t *testing.T) {
 
 	ok[*iam.UpdateAccessKeyOutput](t)(c.UpdateAccessKey(ctx, &iam.UpdateAccessKeyInput{UserName: alice, AccessKeyId: made.AccessKeyId, Status: types.StatusTypeInactive}))
 	_, err = hers.GetUser(ctx, &iam.GetUserInput{})
-	refused(t, err, "InvalidClientTokenId", "not valid")
+	refused(t, err, "InvalidClientTokenId", "is invalid")
 	ok[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: alice, AccessKeyId: made.AccessKeyId}))
 	list = must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: alice}))
 	equal(t, "keys", len(list.AccessKeyMetadata), 0)

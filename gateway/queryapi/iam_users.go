@@ -227,19 +227,19 @@ func splitARN(arn string) (path, name string) {
 type (
 	keyInput struct {
 		UserName    string `len:"1-128" form:"name"`
-		AccessKeyId string `q:"required" len:"16-128" form:"word"`
+		AccessKeyId string `q:"parameter" len:"16-128" form:"word"`
 	}
 	updateKeyInput struct {
 		UserName    string `len:"1-128" form:"name"`
-		AccessKeyId string `q:"required" len:"16-128" form:"word"`
-		Status      string `q:"required" enum:"Active,Inactive"`
+		AccessKeyId string `q:"parameter" len:"16-128" form:"word"`
+		Status      string `q:"parameter" enum:"Active,Inactive"`
 	}
 	listKeysInput struct {
 		UserName string `len:"1-128" form:"name"`
 		pageInput
 	}
 	keyIDInput struct {
-		AccessKeyId string `q:"required" len:"16-128" form:"word"`
+		AccessKeyId string `q:"parameter" len:"16-128" form:"word"`
 	}
 )
 

@@ -284,7 +284,7 @@ func exampleForm(typ reflect.Type, prefix string, b *bench) string {
 		switch {
 		case f.Anonymous:
 			s.WriteString(exampleForm(f.Type, prefix, b))
-		case f.Tag.Get("q") != "required":
+		case f.Tag.Get("q") == "":
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
 			s.WriteString(exampleForm(f.Type.Elem(), prefix+f.Name+".member.1.", b))
 		case f.Type.Kind() == reflect.Slice:
