@@ -16,6 +16,7 @@ import (
 //
 //	q:"required"  the parameter has to be there
 //	q:"parameter" the same, where IAM answers MissingParameter
+//	name:"arn"    the parameter's name where it is not the field's
 //	len:"1-64"    the least and the most characters; elements, of a list
 //	range:"1-9"   the least and the most of a number
 //	form:"name"   the pattern, by its name in forms
@@ -146,7 +147,11 @@ func (d *decoder) fields(n *node, v reflect.Value, path string) {
 			continue
 		}
 		at := path + strings.ToLower(f.Name[:1]) + f.Name[1:]
-		child := n.children[f.Name]
+		name := f.Name
+		if other := f.Tag.Get("name"); other != "" {
+			name = other
+		}
+		child := n.children[name]
 		if child == nil {
 			d.absent(at, f)
 			if d.broken != nil {
@@ -188,7 +193,7 @@ func (d *decoder) value(n *node, v reflect.Value, f field) {
 		}
 		d.fields(n, v, f.path+".")
 	case reflect.Slice:
-		d.list(n, v, f)
+		d.elements(n, v, f)
 	default:
 		if n.value == nil {
 			d.broken = malformed("The parameter %s is malformed.", f.path)
@@ -200,7 +205,7 @@ func (d *decoder) value(n *node, v reflect.Value, f field) {
 	}
 }
 
-func (d *decoder) list(n *node, v reflect.Value, f field) {
+func (d *decoder) elements(n *node, v reflect.Value, f field) {
 	items, err := n.items(f.path)
 	if err != nil {
 		d.broken = err
@@ -234,7 +239,7 @@ func (d *decoder) texts(items []*node, v reflect.Value, f field) {
 	for i, item := range items {
 		elements.value(item, v.Index(i), f)
 	}
-	if d.broken = elements.broken; d.broken != nil || len(elements.list) == 0 {
+	if d.broken = elements.broken; d.broken != nil || len(elements.violations.list) == 0 {
 		return
 	}
 	var demands []string

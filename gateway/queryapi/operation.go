@@ -3,6 +3,7 @@ package queryapi
 import (
 	"reflect"
 
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -75,9 +76,33 @@ func (rq *request) authorise(t target) (iam.Grant, error) {
 	if t.owner == "" {
 		t.owner = rq.principal.Account
 	}
-	return rq.h.Control.Authorise(rq.ctx, iam.Request{
+	return rq.decide(iam.Request{
 		Principal: rq.principal, Action: t.action, Resource: t.resource, Owner: tenant.Identity{Account: t.owner}, Keys: t.keys,
-	}, rq.id)
+	})
+}
+
+// decide gets one grant. Why another account refuses is not told, nor whether
+// what was asked about is there.
+func (rq *request) decide(r iam.Request) (iam.Grant, error) {
+	g, err := rq.h.Control.Authorise(rq.ctx, r, rq.id)
+	if err == nil || r.Owner.Account == r.Principal.Account || fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Internal) {
+		return g, err
+	}
+	return g, fault.New("queryapi", fault.Denied, "User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
+		r.Principal.ARN, r.Action, clip(r.Resource), r.Action)
+}
+
+// decideAll gets the grants of an operation that needs several, in order.
+func (rq *request) decideAll(asked []iam.Request) ([]iam.Grant, error) {
+	grants := make([]iam.Grant, len(asked))
+	for i := range asked {
+		g, err := rq.decide(asked[i])
+		if err != nil {
+			return nil, err
+		}
+		grants[i] = g
+	}
+	return grants, nil
 }
 
 // newAPI makes a service of its operations and of the names of those that

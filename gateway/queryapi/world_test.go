@@ -290,7 +290,11 @@ func exampleForm(typ reflect.Type, prefix string, b *bench) string {
 		case f.Type.Kind() == reflect.Slice:
 			s.WriteString("&" + prefix + f.Name + ".member.1=" + url.QueryEscape(example(f, b)))
 		default:
-			s.WriteString("&" + prefix + f.Name + "=" + url.QueryEscape(example(f, b)))
+			name := f.Name
+			if other := f.Tag.Get("name"); other != "" {
+				name = other
+			}
+			s.WriteString("&" + prefix + name + "=" + url.QueryEscape(example(f, b)))
 		}
 	}
 	return s.String()
