@@ -77,6 +77,7 @@ var guarded = map[string][]string{
 	"UnmarkGatekeeper":            {ActionUnmarkGatekeeper},
 	"AcceptUnknown":               {ActionAcceptUnknown},
 	"RevokeSession":               {ActionRevokeSession},
+	"CreateToken":                 {ActionCreateToken},
 	"AssumeRole":                  {ActionAssumeRole},
 	"GetSessionToken":             {ActionGetSessionToken},
 	"GetFederationToken":          {ActionGetFederationToken},

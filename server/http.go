@@ -18,11 +18,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/carrel-dev/carrel/audit"
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/gateway"
 	"github.com/carrel-dev/carrel/gateway/adminapi"
 	"github.com/carrel-dev/carrel/gateway/awsapi"
 	"github.com/carrel-dev/carrel/gateway/queryapi"
 	"github.com/carrel-dev/carrel/iam/credential"
+	"github.com/carrel-dev/carrel/iam/token"
 	"github.com/carrel-dev/carrel/secret"
 )
 
@@ -63,7 +65,13 @@ func (n *Node) listen(context.Context) error {
 // serve begins to answer requests.
 func (n *Node) serve(context.Context) error {
 	verify := func(service string) *credential.Verifier {
-		return credential.New(credential.Config{Region: n.cfg.Region, Services: []string{service}, Lookup: n.control})
+		return credential.New(credential.Config{Region: n.cfg.Region, Services: []string{service}, Lookup: n.control, Sessions: n.control})
+	}
+	proofs := token.NewProofs(time.Now)
+	bearers := func(audience string) *credential.BearerVerifier {
+		return credential.NewBearerVerifier(credential.BearerConfig{
+			Tokens: n.control.Tokens(), Proofs: proofs, Listener: control.Listener, Audience: audience,
+		})
 	}
 	cursors, err := n.keys.NodeSealer(secret.Cursors)
 	if err != nil {
@@ -72,10 +80,12 @@ func (n *Node) serve(context.Context) error {
 	handler := gateway.New(gateway.Config{
 		Lambda: awsapi.New(awsapi.Config{
 			Region: n.cfg.Region, Verifier: verify("lambda"), Control: n.control, Invoker: n.pipeline, Log: n.log, Roll: rollEvents,
+			Bearers: bearers("lambda"), Sessions: n.control,
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
 			Events: eventLists{n.events}, Audit: audit.NewTrail(n.journal), Status: n.status, Log: n.log, Cursors: cursors,
+			Bearers: bearers("carrel"),
 		}),
 		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Log: n.log}),
 		STS:   queryapi.NewSTS(queryapi.Config{Region: n.cfg.Region, Verifier: verify("sts"), Control: n.control, Log: n.log}),

@@ -29,6 +29,7 @@ import (
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/internal/journal"
@@ -121,11 +122,13 @@ type Config struct {
 	// Region is the node's region, as in ARNs.
 	Region   string
 	Verifier Verifier
-	Control  Control
-	Ledger   Ledger
-	Logs     Logs
-	Events   Events
-	Audit    Audit
+	// Bearers verifies bearer tokens; nil takes none.
+	Bearers *credential.BearerVerifier
+	Control Control
+	Ledger  Ledger
+	Logs    Logs
+	Events  Events
+	Audit   Audit
 	// Status gives what GET /v1/status answers, as a value for JSON.
 	Status func() any
 	// Cursors seals cursors. If nil they are good until the process ends.
@@ -220,19 +223,9 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, id string) (*htt
 	if err != nil {
 		return r, err
 	}
-	identity, err := h.Verifier.Verify(r, body)
+	principal, err := h.authenticate(w, r, body)
 	if err != nil {
 		return r, err
-	}
-	if identity.Service != Service || identity.Presigned {
-		return r, fault.New(op, fault.Unauthenticated, "The signature is not one for this API.").
-			WithCode(credential.CodeSignatureDoesNotMatch).
-			WithRemedy("Sign for the service %q in the Authorization header; presigned URLs are not taken here.", Service)
-	}
-	principal, known := h.Control.Principal(identity.KeyID)
-	if !known || principal.Account != identity.Account {
-		return r, fault.New(op, fault.Unauthenticated, "The access key is not known here.").
-			WithCode(credential.CodeUnrecognizedClient)
 	}
 	r = r.WithContext(context.WithValue(control.WithRequestID(r.Context(), id), sessionKey{}, session{id, principal}))
 	if _, pattern := h.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path {
@@ -241,6 +234,29 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, id string) (*htt
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return r, nil
+}
+
+// authenticate gives the principal whose credential a request has.
+func (h *handler) authenticate(w http.ResponseWriter, r *http.Request, body []byte) (call.Principal, error) {
+	const op = "adminapi"
+	if h.Bearers != nil && credential.HasBearer(r) {
+		return caller.Bearer(w, r, h.Bearers, body)
+	}
+	identity, err := h.Verifier.Verify(r, body)
+	if err != nil {
+		return call.Principal{}, err
+	}
+	if identity.Service != Service || identity.Presigned {
+		return call.Principal{}, fault.New(op, fault.Unauthenticated, "The signature is not one for this API.").
+			WithCode(credential.CodeSignatureDoesNotMatch).
+			WithRemedy("Sign for the service %q in the Authorization header; presigned URLs are not taken here.", Service)
+	}
+	principal, known := caller.Of(r, &identity, h.Control)
+	if !known {
+		return call.Principal{}, fault.New(op, fault.Unauthenticated, "The access key is not known here.").
+			WithCode(credential.CodeUnrecognizedClient)
+	}
+	return principal, nil
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

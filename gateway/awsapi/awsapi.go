@@ -23,6 +23,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -57,6 +58,11 @@ type Config struct {
 	// Region is the node's region, as in ARNs.
 	Region   string
 	Verifier Verifier
+	// Bearers verifies bearer tokens; nil takes none.
+	Bearers *credential.BearerVerifier
+	// Sessions says whose share of memory a request with a security token may
+	// take; nil gives it none.
+	Sessions credential.Sessions
 	Control  Control
 	Invoker  Invoker
 	// Now is the clock; time.Now if nil.
@@ -132,7 +138,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 	}
 	reuse := true
 	defer func() { body.release(reuse) }()
-	principal, err := h.authenticate(r, body.bytes)
+	principal, err := h.authenticate(w, r, body.bytes)
 	if err != nil {
 		return "", err
 	}
@@ -153,7 +159,10 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 
 // authenticate gives the principal whose key signed the request. A signature
 // for another service is good there and not here.
-func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, error) {
+func (h *handler) authenticate(w http.ResponseWriter, r *http.Request, body []byte) (call.Principal, error) {
+	if h.Bearers != nil && credential.HasBearer(r) {
+		return caller.Bearer(w, r, h.Bearers, body)
+	}
 	identity, err := h.Verifier.Verify(r, body)
 	if err != nil {
 		return call.Principal{}, err
@@ -162,8 +171,8 @@ func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, er
 		return call.Principal{}, fault.New("awsapi", fault.Unauthenticated,
 			"Credential should be scoped to correct service: '%s'.", Service).WithCode(credential.CodeSignatureDoesNotMatch)
 	}
-	principal, known := h.Control.Principal(identity.KeyID)
-	if !known || principal.Account != identity.Account {
+	principal, known := caller.Of(r, &identity, h.Control)
+	if !known {
 		return call.Principal{}, unrecognized()
 	}
 	return principal, nil
@@ -178,6 +187,16 @@ func unrecognized() error {
 // nothing; it says whose share of memory a large body may take, and that one
 // under a key that does not exist takes none.
 func (h *handler) claimed(r *http.Request) (tenant.AccountID, bool) {
+	if h.Bearers != nil && credential.HasBearer(r) {
+		return h.Bearers.Account(r)
+	}
+	if text := securityToken(r); text != "" {
+		if h.Sessions == nil {
+			return "", false
+		}
+		key, found := h.Sessions.Session(text)
+		return key.Account, found
+	}
 	scope := r.Header.Get("Authorization")
 	if _, after, found := strings.Cut(scope, "Credential="); found {
 		scope = after
@@ -187,6 +206,16 @@ func (h *handler) claimed(r *http.Request) (tenant.AccountID, bool) {
 	id, _, _ := strings.Cut(scope, "/")
 	principal, known := h.Control.Principal(id)
 	return principal.Account, known
+}
+
+// securityToken gives the security token that a request has in its header or
+// its query; empty if there is none.
+func securityToken(r *http.Request) string {
+	if text := r.Header.Get("X-Amz-Security-Token"); text != "" {
+		return text
+	}
+	text, _ := queryValue(r.URL.RawQuery, "X-Amz-Security-Token")
+	return text
 }
 
 // signed tells whether the request claims to be signed at all, so that

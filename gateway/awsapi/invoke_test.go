@@ -37,6 +37,10 @@ func TestInvoke(t *testing.T) {
 	}
 	equal(t, "owner", got.Owner.Account, b.acme.AccountID)
 	acme, _ := b.control.Principal(b.acme.AccessKeyID)
+	if o := got.Principal.Origin; !o.IP.IsLoopback() || o.TLS || !strings.HasPrefix(o.UserAgent, "aws-sdk-go-v2/") {
+		t.Errorf("origin %+v", o)
+	}
+	got.Principal.Origin = call.Origin{}
 	equal(t, "principal", got.Principal, acme)
 	equal(t, "client context", got.ClientContext, context64)
 	equal(t, "attempt and trigger", []any{got.Attempt, got.Trigger, got.LogTail, got.DryRun}, []any{1, call.ViaInvoke, false, false})

@@ -77,12 +77,14 @@ func TestAddPermissionIsChecked(t *testing.T) {
 		"latest":           {func(in *lambda.AddPermissionInput) { in.Qualifier = aws.String("$LATEST") }, "InvalidParameterValueException", "$LATEST"},
 		"statement":        {func(in *lambda.AddPermissionInput) { in.StatementId = aws.String("a b") }, "ValidationException", "statementId"},
 		"action":           {func(in *lambda.AddPermissionInput) { in.Action = aws.String("s3:GetObject") }, "ValidationException", "action"},
-		"principal":        {func(in *lambda.AddPermissionInput) { in.Principal = aws.String("arn:aws:iam::" + string(b.acme.AccountID) + ":user/nobody") }, "InvalidParameterValueException", "principal was invalid"},
-		"source":           {func(in *lambda.AddPermissionInput) { in.SourceArn = aws.String("bucket") }, "ValidationException", "sourceArn"},
-		"account":          {func(in *lambda.AddPermissionInput) { in.SourceAccount = aws.String("1") }, "ValidationException", "sourceAccount"},
-		"organisation":     {func(in *lambda.AddPermissionInput) { in.PrincipalOrgID = aws.String("x") }, "ValidationException", "principalOrgID"},
-		"Alexa":            {func(in *lambda.AddPermissionInput) { in.EventSourceToken = aws.String("x") }, "InvalidParameterValueException", "Alexa"},
-		"address":          {func(in *lambda.AddPermissionInput) { in.FunctionUrlAuthType = types.FunctionUrlAuthTypeNone }, "InvalidParameterValueException", "FunctionUrlAuthType"},
+		"principal": {func(in *lambda.AddPermissionInput) {
+			in.Principal = aws.String("arn:aws:iam::" + string(b.acme.AccountID) + ":user/nobody")
+		}, "InvalidParameterValueException", "principal was invalid"},
+		"source":       {func(in *lambda.AddPermissionInput) { in.SourceArn = aws.String("bucket") }, "ValidationException", "sourceArn"},
+		"account":      {func(in *lambda.AddPermissionInput) { in.SourceAccount = aws.String("1") }, "ValidationException", "sourceAccount"},
+		"organisation": {func(in *lambda.AddPermissionInput) { in.PrincipalOrgID = aws.String("x") }, "ValidationException", "principalOrgID"},
+		"Alexa":        {func(in *lambda.AddPermissionInput) { in.EventSourceToken = aws.String("x") }, "InvalidParameterValueException", "Alexa"},
+		"address":      {func(in *lambda.AddPermissionInput) { in.FunctionUrlAuthType = types.FunctionUrlAuthTypeNone }, "InvalidParameterValueException", "FunctionUrlAuthType"},
 	} {
 		in := &lambda.AddPermissionInput{
 			FunctionName: aws.String("hello"), StatementId: aws.String("s3"), Action: aws.String("lambda:InvokeFunction"), Principal: aws.String("s3.amazonaws.com"),

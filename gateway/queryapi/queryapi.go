@@ -21,7 +21,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam/credential"
 )
 
@@ -138,7 +138,7 @@ func (rq *request) serve(w http.ResponseWriter) error {
 			return authenticationCode(err)
 		}
 	} else {
-		rq.principal = call.Principal{Type: call.TypeAnonymous, Origin: origin(rq.r)}
+		rq.principal = call.Principal{Type: call.TypeAnonymous, Origin: caller.Origin(rq.r)}
 	}
 	form, err := parseForm(rq.r.URL.RawQuery, string(body))
 	if err != nil {
@@ -196,22 +196,15 @@ func (h *handler) authenticate(r *http.Request, body []byte) (call.Principal, er
 		return call.Principal{}, fault.New("queryapi", fault.Unauthenticated,
 			"Credential should be scoped to correct service: '%s'.", h.api.service).WithCode(credential.CodeSignatureDoesNotMatch)
 	}
-	principal, known := h.Control.Principal(identity.KeyID)
-	if !known || principal.Account != identity.Account {
+	principal, known := caller.Of(r, &identity, h.Control)
+	if !known {
 		return call.Principal{}, fault.New("queryapi", fault.Unauthenticated, "The security token included in the request is invalid.").
 			WithCode(credential.CodeUnrecognizedClient)
 	}
-	principal.Origin = origin(r)
-	h.Control.KeyUsed(identity.KeyID, h.api.service, h.Now())
-	return principal, nil
-}
-
-func origin(r *http.Request) call.Origin {
-	o := call.Origin{TLS: r.TLS != nil, UserAgent: clip(r.UserAgent())}
-	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		o.IP = at.Addr().Unmap()
+	if identity.Holder == nil {
+		h.Control.KeyUsed(identity.KeyID, h.api.service, h.Now())
 	}
-	return o
+	return principal, nil
 }
 
 // signed tells whether the request claims to be signed at all.

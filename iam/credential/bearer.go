@@ -8,6 +8,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/token"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // BearerConfig says what a BearerVerifier accepts. All fields are needed.
@@ -58,17 +59,17 @@ func bearerOf(value string) (bound bool, text string, found bool) {
 
 // Account gives the account of the token that a request names, if it is a
 // genuine one. It says nothing of who sent it.
-func (v *BearerVerifier) Account(r *http.Request) (*call.Principal, bool) {
+func (v *BearerVerifier) Account(r *http.Request) (tenant.AccountID, bool) {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
-		return nil, false
+		return "", false
 	}
 	_, text, _ := bearerOf(values[0])
 	c, err := v.cfg.Tokens.OpenBearer(text)
 	if err != nil {
-		return nil, false
+		return "", false
 	}
-	return &c.Principal, true
+	return c.Principal.Account, true
 }
 
 // Verify gives the principal of the token, with its caps in the Session. The
@@ -100,6 +101,16 @@ func (v *BearerVerifier) Verify(r *http.Request, body []byte) (call.Principal, e
 		}
 	}
 	return c.Principal, nil
+}
+
+// Bound tells whether a request names a token that is bound to a key.
+func (v *BearerVerifier) Bound(r *http.Request) bool {
+	values := r.Header["Authorization"]
+	if len(values) == 0 {
+		return false
+	}
+	bound, _, found := bearerOf(values[0])
+	return found && bound
 }
 
 // Nonce is what the proof of the client's next request has to have; every

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
@@ -46,7 +47,12 @@ var ErrExpired = errors.New("token: expired")
 func NewID() string { return "ASIA" + rand.Text()[:16] }
 
 // NewBearerID makes the id of a bearer token.
-func NewBearerID() string { return "CBTA" + rand.Text()[:16] }
+func NewBearerID() string { return bearerID + rand.Text()[:16] }
+
+const bearerID = "CBTA"
+
+// IsBearerID tells whether a session's id is that of a bearer token.
+func IsBearerID(id string) bool { return strings.HasPrefix(id, bearerID) }
 
 // NewSecret makes a secret access key: 240 random bits, 40 characters as AWS's.
 func NewSecret() string {
