@@ -27,6 +27,17 @@ func TestGetCallerIdentity(t *testing.T) {
 func TestPresignedGet(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	p, err := sts.NewPresignClient(b.sts(pairOf(b.acme))).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := http.NewRequestWithContext(t.Context(), p.Method, p.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := send(t, own); got.status != 200 || !strings.Contains(got.body, ":user/admin</Arn>") {
+		t.Errorf("presigned by the SDK, which names no expiry: %d %s", got.status, got.body)
+	}
 	ask := "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60"
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.server.URL+"/?"+ask, nil)
 	if err != nil {

@@ -21,6 +21,10 @@ const (
 	maxPairs         = 512      // parameters in a query
 	maxExpires       = 604800   // seconds, a week, as in S3
 	signatureLength  = 64       // hexadecimal digits
+
+	// defaultExpires is for clients of STS, who leave it out: the window of a
+	// request that is signed in its header.
+	defaultExpires = "300" // seconds
 )
 
 // SignedHeaders is the list of the headers under a signature: lower case,
@@ -220,6 +224,10 @@ func (s *scratch) readPresigned(h http.Header) error {
 	}
 	var values [6]string
 	for i, name := range [...]string{paramAlgorithm, paramCredential, paramDate, paramExpires, paramSignedHeaders, paramSignature} {
+		if name == paramExpires && !s.has(name) {
+			values[i] = defaultExpires
+			continue
+		}
 		v, err := s.param(name)
 		if err != nil {
 			return err

@@ -410,7 +410,7 @@ func TestPresignedRefusals(t *testing.T) {
 		code   string
 	}{
 		"as signed":       {func(url.Values) {}, ""},
-		"no expiry":       {func(q url.Values) { q.Del("X-Amz-Expires") }, credential.CodeIncompleteSignature},
+		"no expiry":       {func(q url.Values) { q.Del("X-Amz-Expires") }, credential.CodeSignatureDoesNotMatch},
 		"zero":            {set("X-Amz-Expires", "0"), credential.CodeIncompleteSignature},
 		"negative":        {set("X-Amz-Expires", "-5"), credential.CodeIncompleteSignature},
 		"over a week":     {set("X-Amz-Expires", "604801"), credential.CodeIncompleteSignature},
