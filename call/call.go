@@ -17,6 +17,8 @@ type Trigger string
 const (
 	ViaInvoke Trigger = "invoke"
 	ViaEvent  Trigger = "event"
+	// ViaFunction is a function that calls on and waits.
+	ViaFunction Trigger = "function"
 )
 
 // Call is one invocation.

@@ -102,13 +102,13 @@ type Tag struct {
 	Value string `json:"value"`
 }
 
-// Link is one caller in a chain of calls.
+// Link is one call in the chain that led to another: who made it, and which
+// function it ran, which then called on.
 type Link struct {
 	Principal Principal `json:"principal"`
-	// RequestID is the call in which the principal called on.
+	// RequestID is the call's.
 	RequestID string `json:"requestId"`
-	// Function is the ARN, without a qualifier, of what ran in that call;
-	// empty for the outermost caller, who is not a function.
+	// Function is the ARN, without a qualifier, of what ran in it.
 	Function string `json:"function,omitempty"`
 	// Owner is whose call it was.
 	Owner tenant.Identity `json:"owner,omitzero"`

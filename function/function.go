@@ -4,6 +4,7 @@
 package function
 
 import (
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/tenant"
@@ -161,6 +162,9 @@ type Target struct {
 	Reserved int
 	// ARN is the qualified name of the function version.
 	ARN string
+	// Recursive says that the function may be called on in a chain that it is
+	// in already.
+	Recursive bool
 	// Asked is the function's ARN with the qualifier that the caller asked for,
 	// or without one.
 	Asked string
@@ -175,3 +179,6 @@ func (t *Target) Resource() string {
 	}
 	return t.ARN
 }
+
+// FunctionARN is the function's name without a qualifier.
+func (t *Target) FunctionARN() string { return strings.TrimSuffix(t.ARN, ":"+t.Version) }

@@ -4,6 +4,7 @@ package invoke
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/carrel-dev/carrel/admit"
@@ -51,6 +52,9 @@ const tailBytes = 4 << 10
 
 // Invoke takes a call to its outcome. It never returns nil.
 func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
+	if err := checkChain(c); err != nil {
+		return p.refuse(ctx, c, err)
+	}
 	grant, err := p.Authority.AuthoriseCall(c)
 	if err != nil {
 		return p.refuse(ctx, c, err)
@@ -76,14 +80,42 @@ func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
 // Enqueue authorises a call now and has it run later; it is authorised again
 // then. Errors: those of iam and of the queue's bound.
 func (p *Pipeline) Enqueue(ctx context.Context, c *call.Call) error {
-	grant, err := p.Authority.AuthoriseCall(c)
+	err := checkChain(c)
 	if err == nil {
-		err = p.Queue.Enqueue(ctx, grant)
+		var grant iam.Grant
+		if grant, err = p.Authority.AuthoriseCall(c); err == nil {
+			err = p.Queue.Enqueue(ctx, grant)
+		}
 	}
 	if err != nil {
 		p.refuse(ctx, c, err)
 	}
 	return err
+}
+
+// checkChain refuses a call whose chain is too long or comes back to a
+// function that is in it, unless that function's owner allowed loops. The
+// length bounds those too.
+//
+// Error: fault.Invalid with Lambda's code and reason for recursion.
+func checkChain(c *call.Call) error {
+	if len(c.Chain) == 0 {
+		return nil
+	}
+	again := false
+	if !c.Target.Recursive {
+		arn := c.Target.FunctionARN()
+		again = slices.ContainsFunc(c.Chain, func(l call.Link) bool { return l.Function == arn })
+	}
+	if !again && len(c.Chain) <= call.MaxChain {
+		return nil
+	}
+	e := fault.New("invoke.Invoke", fault.Invalid,
+		"Lambda has detected your function being invoked in a recursive loop and stopped your function's invocation.").
+		WithCode("RecursiveInvocationException").
+		WithRemedy("A chain has %d calls at most before the last; a function is in it once, unless its RecursiveLoop is Allow.", call.MaxChain)
+	e.Reason = "RecursiveInvocation"
+	return e
 }
 
 // Record implements sandbox.Recorder: usage onto the journal, the log into
@@ -117,6 +149,7 @@ func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Ou
 	}
 	p.Audit.Refuse(ctx, iam.Request{
 		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.Resource(), Owner: c.Owner,
+		EndTenant: c.EndTenant, Chain: c.Chain,
 	}, c.RequestID, err)
 	p.Counter.Count(c, o)
 	return o

@@ -202,3 +202,49 @@ func TestRecoverEndsWhatTheNodeDiedIn(t *testing.T) {
 		}
 	}
 }
+
+// TestChainsEnd: a chain does not come back to a function, and is not longer
+// than MaxChain even where that is allowed.
+func TestChainsEnd(t *testing.T) {
+	f := newFixture(t)
+	chained := func(functions ...string) *call.Call {
+		c := newCall("a")
+		for _, name := range functions {
+			c.Chain = append(c.Chain, call.Link{Principal: c.Principal, RequestID: "r-" + name, Function: function.ARN("us-east-1", acme, function.Name(name), "")})
+		}
+		return c
+	}
+	eight := []string{"1", "2", "3", "4", "5", "6", "7", "8"}
+	for _, test := range []struct {
+		chain     []string
+		recursive bool
+		refused   bool
+	}{
+		{chain: []string{"other"}},
+		{chain: []string{"hello"}, refused: true},
+		{chain: []string{"other", "hello", "third"}, refused: true},
+		{chain: []string{"hell"}},
+		{chain: []string{"other", "hello", "third"}, recursive: true},
+		{chain: eight},
+		{chain: append(eight, "9"), refused: true},
+		{chain: append(eight, "9"), recursive: true, refused: true},
+	} {
+		ran, queued := f.driver.ran, f.sink.queued
+		c := chained(test.chain...)
+		c.Target.Recursive = test.recursive
+		o := f.Invoke(t.Context(), c)
+		err := f.Enqueue(t.Context(), c)
+		for _, err := range []error{o.Err, err} {
+			e := fault.From("test", err)
+			if (e != nil) != test.refused || e != nil && (e.Code != "RecursiveInvocationException" || e.Reason != "RecursiveInvocation") {
+				t.Errorf("the chain %v, loops allowed %t: %v", test.chain, test.recursive, err)
+			}
+		}
+		if moved := f.driver.ran-ran == 1 && f.sink.queued-queued == 1; moved == test.refused {
+			t.Errorf("the chain %v: ran %d, queued %d", test.chain, f.driver.ran-ran, f.sink.queued-queued)
+		}
+	}
+	if kinds := f.kinds(t); kinds[audit.KindRefusal] != 8 {
+		t.Errorf("%d refusals are recorded, want 8", kinds[audit.KindRefusal])
+	}
+}

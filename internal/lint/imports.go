@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"sandbox":  {"admit", "call", "fault", "function", "iam", "tenant", "wasm", "worker/wire", "sandbox"},
 	"worker":   {"fault", "sandbox/jail", "sandbox/wasm", "wasm", "worker/wire"},
 	"invoke":   {"admit", "audit", "call", "fault", "iam", "meter", "observe", "sandbox", "tenant"},
+	"host":     {"call", "fault", "function", "iam", "tenant"},
 	"control":  {"admit", "call", "fault", "function", "iam", "secret", "store", "tenant"},
 	"trigger":  {"admit", "audit", "bus", "call", "fault", "function", "iam", "meter", "secret", "store", "tenant"},
 	"gateway":  {"admit", "audit", "call", "control", "fault", "function", "iam", "meter", "observe", "tenant"},
