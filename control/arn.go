@@ -25,6 +25,8 @@ const (
 	ActionPutConcurrency     = "lambda:PutFunctionConcurrency"
 	ActionGetConcurrency     = "lambda:GetFunctionConcurrency"
 	ActionDeleteConcurrency  = "lambda:DeleteFunctionConcurrency"
+	ActionPutRecursion       = "lambda:PutFunctionRecursionConfig"
+	ActionGetRecursion       = "lambda:GetFunctionRecursionConfig"
 	ActionTagResource        = "lambda:TagResource"
 	ActionUntagResource      = "lambda:UntagResource"
 	ActionListTags           = "lambda:ListTags"

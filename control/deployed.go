@@ -146,6 +146,7 @@ func (d *deployed) choice(v *function.Version) choice {
 		Limits:      limits,
 		Environment: append(environment(&d.functionRecord, v), "AWS_LAMBDA_FUNCTION_VERSION="+v.Number),
 		Reserved:    reserved,
+		Recursive:   d.Recursive,
 		ARN:         function.ARN(d.Region, d.Account, d.Name, v.Number),
 	}}
 }

@@ -34,6 +34,8 @@ var guarded = map[string][]string{
 	"ListAliases":                 {ActionListAliases},
 	"PutConcurrency":              {ActionPutConcurrency},
 	"GetConcurrency":              {ActionGetConcurrency},
+	"PutRecursion":                {ActionPutRecursion},
+	"GetRecursion":                {ActionGetRecursion},
 	"DeleteConcurrency":           {ActionDeleteConcurrency},
 	"TagResource":                 {ActionTagResource},
 	"UntagResource":               {ActionUntagResource},

@@ -74,6 +74,8 @@ type functionRecord struct {
 	Warmup string `json:"warmup,omitempty"`
 	// Serving is nil while Latest itself runs, or nothing does.
 	Serving *function.Version `json:"serving,omitempty"`
+	// Recursive says that RecursiveLoop is Allow.
+	Recursive bool `json:"recursive,omitempty"`
 }
 
 // versionRecord is a published version.

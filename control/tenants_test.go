@@ -228,6 +228,13 @@ func TestForeignNamesAreLikeAbsentOnes(t *testing.T) {
 		ActionPutConcurrency: func(o who, n function.Name) error {
 			return s.PutConcurrency(ctx, o.may(ActionPutConcurrency, n), n, 1)
 		},
+		ActionPutRecursion: func(o who, n function.Name) error {
+			return s.PutRecursion(ctx, o.may(ActionPutRecursion, n), n, RecursionAllow)
+		},
+		ActionGetRecursion: func(o who, n function.Name) error {
+			_, err := s.GetRecursion(ctx, o.may(ActionGetRecursion, n), n)
+			return err
+		},
 		ActionGetConcurrency: func(o who, n function.Name) error {
 			_, err := s.GetConcurrency(ctx, o.may(ActionGetConcurrency, n), n)
 			return err

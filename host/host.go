@@ -30,8 +30,8 @@ type Control interface {
 	NewEndTenant(ctx context.Context, g iam.Grant, id tenant.EndTenantID, requestID string) (tenant.UID, error)
 	// Authorise decides what is not a call yet; refusals are journaled.
 	Authorise(ctx context.Context, r iam.Request, requestID string) (iam.Grant, error)
-	// Role finds a role by its ARN; false if there is none.
-	Role(arn string) (Role, bool)
+	// Role finds the role that a function runs with; false if it is gone.
+	Role(*function.Target) (Role, bool)
 }
 
 // Role is what a session says of its role.
@@ -177,8 +177,8 @@ func (s *Service) reference(in *invocation) (function.Reference, error) {
 // execution role, for this call only.
 func (s *Service) session(c *call.Call) (call.Principal, error) {
 	t := c.Target
-	role, found := s.Control.Role(t.Role)
-	if owner, err := function.ParseRoleARN(t.Role); err != nil || owner != t.Account || !found || t.RoleUID != "" && role.UID != t.RoleUID {
+	role, found := s.Control.Role(t)
+	if owner, err := function.ParseRoleARN(t.Role); err != nil || owner != t.Account || !found {
 		return call.Principal{}, fault.New("host.invoke", fault.Denied, "The function's execution role %s does not exist any more.", t.Role).
 			WithRemedy("Give the function a role that exists. One that was made anew under an old name has to be given again.")
 	}

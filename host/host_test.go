@@ -102,8 +102,8 @@ func (w *world) Authorise(_ context.Context, r iam.Request, _ string) (iam.Grant
 	return w.authority.Authorise(r)
 }
 
-func (w *world) Role(arn string) (Role, bool) {
-	_, name, _ := strings.Cut(arn, "role/")
+func (w *world) Role(t *function.Target) (Role, bool) {
+	_, name, _ := strings.Cut(t.Role, "role/")
 	return Role{Name: name, ID: "AROA" + name, UID: tenant.UID("role-" + name)}, name != "absent"
 }
 

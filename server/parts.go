@@ -37,7 +37,7 @@ func (n *Node) startSandbox(context.Context) error {
 		return err
 	}
 	n.driver = process.New(process.Config{
-		Spawner: n.spawner, Journal: n.journal, Log: n.log, Now: time.Now, Region: n.cfg.Region,
+		Spawner: n.spawner, Journal: n.journal, Host: nodeHost{n}, Log: n.log, Now: time.Now, Region: n.cfg.Region,
 		Blanks: n.cfg.BlankWorkers, MaxWorkers: n.cfg.MaxWorkers, Idle: n.cfg.IdleWorker,
 		Artifact: func(ctx context.Context, account tenant.UID, digest function.Digest) ([]byte, error) {
 			return n.blobs.Get(ctx, account, secret.Image, digest)

@@ -20,6 +20,7 @@ import (
 	"github.com/carrel-dev/carrel/bus"
 	"github.com/carrel-dev/carrel/config"
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/host"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/invoke"
 	"github.com/carrel-dev/carrel/meter"
@@ -51,6 +52,7 @@ type Node struct {
 	admit    *admit.Controller
 	events   *events.Queue
 	pipeline *invoke.Pipeline
+	host     *host.Service
 	metrics  *observe.Metrics
 
 	listener net.Listener
@@ -236,6 +238,7 @@ func (n *Node) recoverUsage(context.Context) error {
 		Authority: n.control.Authority(), Admission: n.admit, Sandbox: n.driver,
 		Audit: n.audit, Ledger: n.ledger, Logs: n.logs, Counter: n.metrics, Now: time.Now,
 	}
+	n.openHost()
 	if found.Lost > 0 {
 		n.log.Warn("calls were running when the node stopped; each was recorded as failed", "calls", found.Lost)
 	}

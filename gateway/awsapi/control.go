@@ -74,11 +74,17 @@ type AliasStore interface {
 
 // SettingStore holds what belongs to a function as a whole.
 type SettingStore interface {
-	ConcurrencyStore
+	CallStore
 	TagStore
 	EventConfigStore
 	AccessStore
 	AccountSettings(context.Context, iam.Grant) (control.AccountSettings, error)
+}
+
+// CallStore holds what bounds the calls of a function.
+type CallStore interface {
+	ConcurrencyStore
+	RecursionStore
 }
 
 // ConcurrencyStore holds reserved concurrency; nil means that none is reserved.
@@ -86,6 +92,12 @@ type ConcurrencyStore interface {
 	PutConcurrency(ctx context.Context, g iam.Grant, name function.Name, reserved int) error
 	GetConcurrency(ctx context.Context, g iam.Grant, name function.Name) (*int, error)
 	DeleteConcurrency(ctx context.Context, g iam.Grant, name function.Name) error
+}
+
+// RecursionStore holds whether a chain of calls may come back to a function.
+type RecursionStore interface {
+	PutRecursion(ctx context.Context, g iam.Grant, name function.Name, loop string) error
+	GetRecursion(ctx context.Context, g iam.Grant, name function.Name) (string, error)
 }
 
 // TagStore holds tags.

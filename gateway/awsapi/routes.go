@@ -60,6 +60,7 @@ func lambdaRoutes() []route {
 func servedRoutes() []route {
 	const one = functions + "/{FunctionName}"
 	const concurrency = "/functions/{FunctionName}/concurrency"
+	const recursion = "/2024-08-31/functions/{FunctionName}/recursion-config"
 	const events = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
 	const tags = "/2017-03-31/tags/{Resource}"
 	return []route{
@@ -82,6 +83,8 @@ func servedRoutes() []route {
 		{method: "DELETE", template: one + "/aliases/{Name}", operation: "DeleteAlias", scope: onFunction, act: deleteAlias},
 
 		{method: "PUT", template: "/2017-10-31" + concurrency, operation: "PutFunctionConcurrency", scope: onFunction, act: putConcurrency},
+		{method: "PUT", template: recursion, operation: "PutFunctionRecursionConfig", scope: onFunction, act: putRecursion},
+		{method: "GET", template: recursion, operation: "GetFunctionRecursionConfig", scope: onFunction, act: getRecursion},
 		{method: "GET", template: "/2019-09-30" + concurrency, operation: "GetFunctionConcurrency", scope: onFunction, act: getConcurrency},
 		{method: "DELETE", template: "/2017-10-31" + concurrency, operation: "DeleteFunctionConcurrency", scope: onFunction, act: deleteConcurrency},
 
@@ -126,8 +129,6 @@ PUT    /2019-09-30/functions/{}/provisioned-concurrency         PutProvisionedCo
 GET    /2019-09-30/functions/{}/provisioned-concurrency         GetProvisionedConcurrencyConfig
 DELETE /2019-09-30/functions/{}/provisioned-concurrency         DeleteProvisionedConcurrencyConfig
 GET    /2019-09-30/functions/{}/provisioned-concurrency?ALL     ListProvisionedConcurrencyConfigs
-GET    /2024-08-31/functions/{}/recursion-config                GetFunctionRecursionConfig
-PUT    /2024-08-31/functions/{}/recursion-config                PutFunctionRecursionConfig
 GET    /2021-07-20/functions/{}/runtime-management-config       GetRuntimeManagementConfig
 PUT    /2021-07-20/functions/{}/runtime-management-config       PutRuntimeManagementConfig
 GET    /2025-11-30/functions/{}/function-scaling-config         GetFunctionScalingConfig

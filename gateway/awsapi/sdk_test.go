@@ -225,6 +225,15 @@ func TestSettings(t *testing.T) {
 	g = must[*lambda.GetFunctionConcurrencyOutput](t)(c.GetFunctionConcurrency(ctx, &lambda.GetFunctionConcurrencyInput{FunctionName: name}))
 	equal(t, "reserved", g.ReservedConcurrentExecutions, (*int32)(nil))
 
+	loop := must[*lambda.GetFunctionRecursionConfigOutput](t)(c.GetFunctionRecursionConfig(ctx, &lambda.GetFunctionRecursionConfigInput{FunctionName: name}))
+	equal(t, "loop at first", loop.RecursiveLoop, types.RecursiveLoopTerminate)
+	put := must[*lambda.PutFunctionRecursionConfigOutput](t)(c.PutFunctionRecursionConfig(ctx, &lambda.PutFunctionRecursionConfigInput{FunctionName: name, RecursiveLoop: types.RecursiveLoopAllow}))
+	equal(t, "loop that was put", put.RecursiveLoop, types.RecursiveLoopAllow)
+	loop = must[*lambda.GetFunctionRecursionConfigOutput](t)(c.GetFunctionRecursionConfig(ctx, &lambda.GetFunctionRecursionConfigInput{FunctionName: name}))
+	equal(t, "loop now", loop.RecursiveLoop, types.RecursiveLoopAllow)
+	_, err := c.PutFunctionRecursionConfig(ctx, &lambda.PutFunctionRecursionConfigInput{FunctionName: name, RecursiveLoop: "Maybe"})
+	refused(t, err, "ValidationException", "1 validation error detected: Value 'Maybe' at 'recursiveLoop'")
+
 	if _, err := c.TagResource(ctx, &lambda.TagResourceInput{Resource: arn, Tags: map[string]string{"a/b": "1", "c": ""}}); err != nil {
 		t.Error(err)
 	}
@@ -233,7 +242,7 @@ func TestSettings(t *testing.T) {
 	}
 	tags := must[*lambda.ListTagsOutput](t)(c.ListTags(ctx, &lambda.ListTagsInput{Resource: arn}))
 	equal(t, "tags", tags.Tags, map[string]string{"a/b": "1"})
-	_, err := c.TagResource(ctx, &lambda.TagResourceInput{Resource: arn, Tags: map[string]string{"aws:x": "1"}})
+	_, err = c.TagResource(ctx, &lambda.TagResourceInput{Resource: arn, Tags: map[string]string{"aws:x": "1"}})
 	refused(t, err, "InvalidParameterValueException", "aws:")
 
 	s := must[*lambda.GetAccountSettingsOutput](t)(c.GetAccountSettings(ctx, &lambda.GetAccountSettingsInput{}))

@@ -121,6 +121,31 @@ func putConcurrency(rq *request) (reply, error) {
 	return reply{http.StatusOK, concurrency{n}}, rq.h.Control.PutConcurrency(rq.r.Context(), rq.grant, rq.name, *n)
 }
 
+// recursion is the body of both operations on it.
+type recursion struct{ RecursiveLoop string }
+
+func putRecursion(rq *request) (reply, error) {
+	o, err := parseBody(rq.body)
+	if err != nil {
+		return reply{}, err
+	}
+	loop := o.text("RecursiveLoop")
+	if *o.err != nil {
+		return reply{}, *o.err
+	}
+	var v violations
+	v.required(loop, "recursiveLoop")
+	if err := v.err(); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, recursion{*loop}}, rq.h.Control.PutRecursion(rq.r.Context(), rq.grant, rq.name, *loop)
+}
+
+func getRecursion(rq *request) (reply, error) {
+	loop, err := rq.h.Control.GetRecursion(rq.r.Context(), rq.grant, rq.name)
+	return reply{http.StatusOK, recursion{loop}}, err
+}
+
 func getConcurrency(rq *request) (reply, error) {
 	n, err := rq.h.Control.GetConcurrency(rq.r.Context(), rq.grant, rq.name)
 	return reply{http.StatusOK, concurrency{n}}, err
