@@ -16,11 +16,11 @@ type Source struct {
 // A Set never changes and is safe for concurrent use.
 type Set struct {
 	statements []statement
-	// byResource finds statements by the literal text that a resource of theirs
-	// begins with; byAction those others that name actions, by theirs; rest is
-	// what neither finds.
-	byResource, byAction prefixIndex
-	rest                 []int32
+	// byResource finds statements by what a resource of theirs begins with, or
+	// byName by what its sixth part does; byAction those others that name
+	// actions, by theirs; rest is what none of them finds.
+	byResource, byName, byAction prefixIndex
+	rest                         []int32
 }
 
 // statement is a Statement made ready for matching.

@@ -149,11 +149,13 @@ type finding struct {
 }
 
 // scan looks for what a set of statements says. bounded tells that the
-// principal has a permissions boundary.
+// principal has a permissions boundary. note, if there is one, is told every
+// statement that matches, in the order in which they were written.
 func (set *Set) scan(q *query, bounded bool, note func(*statement)) (f finding) {
 	if set == nil {
 		return f
 	}
+	var matched []int32
 	set.candidates(q, func(list []int32) bool {
 		for _, n := range list {
 			s := &set.statements[n]
@@ -165,7 +167,7 @@ func (set *Set) scan(q *query, bounded bool, note func(*statement)) (f finding) 
 				continue
 			}
 			if note != nil {
-				note(s)
+				matched = append(matched, n)
 			}
 			if s.effect == Deny {
 				f.denied = true
@@ -179,6 +181,11 @@ func (set *Set) scan(q *query, bounded bool, note func(*statement)) (f finding) 
 		}
 		return true
 	})
+	// The index finds a statement once for each of its patterns.
+	slices.Sort(matched)
+	for _, n := range slices.Compact(matched) {
+		note(&set.statements[n])
+	}
 	return f
 }
 
