@@ -230,7 +230,9 @@ func cmdAWS(ts *testscript.TestScript, neg bool, args []string) {
 // newkey makes an access key of a user and names it for as, and NAME_KEY.
 func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
 	cmdAWS(ts, false, []string{"iam", "create-access-key", "--user-name", args[0]})
-	var made struct{ AccessKey struct{ AccessKeyId, SecretAccessKey string } }
+	var made struct {
+		AccessKey struct{ AccessKeyId, SecretAccessKey string }
+	}
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
 	of(ts).tenants[args[0]] = noderun.Tenant{AccessKeyID: made.AccessKey.AccessKeyId, SecretAccessKey: made.AccessKey.SecretAccessKey}
 	ts.Setenv(strings.ToUpper(args[0])+"_KEY", made.AccessKey.AccessKeyId)
