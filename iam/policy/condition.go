@@ -51,7 +51,7 @@ func (p *parser) keys(s *Statement, base Condition, n *node, path string) *Error
 			return refuse(at, "Merge the two; keys' case does not matter.", "the key %s stands twice.", key)
 		}
 		seen[key] = true
-		p.spellings = append(p.spellings, spelling{m.name, at})
+		found := conditionPlace{key: m.name, path: at}
 		c := base
 		c.Key = key
 		values := []node{m.value}
@@ -70,9 +70,10 @@ func (p *parser) keys(s *Statement, base Condition, n *node, path string) *Error
 			if err != nil {
 				return err
 			}
-			c.Values = append(c.Values, v)
+			c.Values, found.values = append(c.Values, v), append(found.values, where)
 		}
 		s.Conditions = append(s.Conditions, c)
+		p.here().conditions = append(p.here().conditions, found)
 	}
 	return nil
 }

@@ -30,18 +30,33 @@ func ParseFor(use Use, kind Kind, text []byte) (*Document, []Warning, error) {
 	if err := p.document(&root); err != nil {
 		return nil, nil, err
 	}
-	return p.doc, warn(p.doc, p.spellings), nil
+	return p.doc, warn(p.doc, p.places), nil
 }
 
 // parser holds what is known of the document while its statements are read.
 type parser struct {
 	doc  *Document
 	sids map[string]bool
-	// spellings are the condition keys as they were written, with where.
-	spellings []spelling
+	// places are where the parts of each statement stand.
+	places []place
 }
 
-type spelling struct{ key, path string }
+// place is where the parts of a statement stand, as JSON paths; one for each
+// member of the statement's lists.
+type place struct {
+	statement, principal string
+	actions, resources   []string
+	conditions           []conditionPlace
+}
+
+// conditionPlace is where a condition stands, with its key as it was written.
+type conditionPlace struct {
+	key, path string
+	values    []string
+}
+
+// here is the place of the statement that is being read.
+func (p *parser) here() *place { return &p.places[len(p.places)-1] }
 
 // syntax is what has a meaning in texts of the document: variables came with
 // Version 2012-10-17.
@@ -144,6 +159,7 @@ func (p *parser) statement(n *node, path string) *Error {
 		found[m.name] = &m.value
 	}
 	var s Statement
+	p.places = append(p.places, place{statement: path})
 	for _, read := range [...]func(*Statement, elements, string) *Error{
 		p.sid, p.effect, p.principals, p.actions, p.resources, p.conditions, p.guardrail,
 	} {
@@ -249,6 +265,7 @@ func (p *parser) actions(s *Statement, e elements, path string) *Error {
 		}
 		pattern, _ := parsePattern(lower(text), syntax{wildcards: true}) // fails on variables only
 		s.Actions = append(s.Actions, pattern)
+		p.here().actions = append(p.here().actions, path)
 		return nil
 	})
 }
@@ -293,6 +310,7 @@ func (p *parser) resources(s *Statement, e elements, path string) *Error {
 			return err.at(path)
 		}
 		s.Resources = append(s.Resources, pattern)
+		p.here().resources = append(p.here().resources, path)
 		return nil
 	})
 }

@@ -21,7 +21,7 @@ func (p *parser) principals(s *Statement, e elements, path string) *Error {
 	if not && s.Effect == Allow {
 		return refuse(at, "Use Deny, or Principal with a condition on aws:PrincipalArn.", "NotPrincipal cannot allow: that would be everybody else in the world.")
 	}
-	s.NotPrincipal = not
+	s.NotPrincipal, p.here().principal = not, at
 	s.Principals, err = parsePrincipals(n, at)
 	return err
 }
