@@ -217,10 +217,18 @@ func (s *Service) firstIdentities(t tenant.Tenant) ([]write, directory.AccessKey
 		return nil, key, err
 	}
 	tenantKey, err := s.hide(tenantFamily, "", string(t.Slug))
-	return []write{
-		{key: userKey, record: admin}, {key: roleKey, record: role}, {key: keyKey, record: key},
-		{key: tenantKey, record: tenantRecord{Tenant: t}},
-	}, key, err
+	if err != nil {
+		return nil, key, err
+	}
+	writes := []write{{key: userKey, record: admin}, {key: roleKey, record: role}, {key: keyKey, record: key}}
+	if t.Slug == tenant.Management {
+		roles, err := s.defaultRoles(t.Account, t.UID, managementRoles)
+		if err != nil {
+			return nil, key, err
+		}
+		writes = append(writes, roles...)
+	}
+	return append(writes, write{key: tenantKey, record: tenantRecord{Tenant: t}}), key, nil
 }
 
 func newAccessKeyID() string { return "AKIA" + rand.Text()[:16] }

@@ -250,67 +250,6 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, g iam.Grant, 
 	return err
 }
 
-// The roles that CreateDefaultRoles makes in a tenant's account.
-const (
-	RoleTenantAdmin     = "tenant-admin"
-	RoleTenantDeveloper = "tenant-developer"
-	RoleBillingReader   = "tenant-billing-reader"
-	// RoleOperator and RoleAuditor are made with the management account.
-	RoleOperator = "operator"
-	RoleAuditor  = "auditor"
-)
-
-// CreateDefaultRoles makes the roles tenant-admin, tenant-developer and
-// tenant-billing-reader in an account, each with the built-in policy of its
-// kind. Whoever of the account may assume roles by its own policies can assume
-// them. Those that exist stay as they are.
-//
-// They are not made with the account, as most accounts are used by programs
-// alone and would carry three records each that nobody uses.
-func (s *Service) CreateDefaultRoles(ctx context.Context, g iam.Grant) (made []directory.Role, err error) {
-	account := g.Request().Owner.Account
-	e, err := s.editing(ctx, g, ActionCreateDefaultRoles, IdentityAccountResource(account))
-	if err != nil {
-		return nil, err
-	}
-	defer e.end(&err)
-	var writes []write
-	for _, d := range [...]struct{ name, arn, about string }{
-		{RoleTenantAdmin, directory.TenantAdmin, "Everything in this account."},
-		{RoleTenantDeveloper, directory.TenantDeveloper, "Functions of this account, and the role fn for them."},
-		{RoleBillingReader, directory.TenantBillingReader, "What this account has used."},
-	} {
-		if _, taken := e.in.Roles.Taken(d.name); taken {
-			continue
-		}
-		r := s.builtinRole(account, d.name, d.arn)
-		r.Description = d.about
-		k, err := s.hide(roleFamily, e.owner, foldedName(r.Name))
-		if err != nil {
-			return nil, err
-		}
-		made, writes = append(made, r), append(writes, write{key: k, record: r})
-	}
-	if e.in.Roles.Len()+len(writes) > maxRoles {
-		return nil, overQuota(e.op, "RolesPerAccount", maxRoles)
-	}
-	return made, e.commit(ctx, writes...)
-}
-
-// builtinRole is a role for people, with one built-in policy, that trusts its
-// own account.
-func (s *Service) builtinRole(account tenant.AccountID, name, arn string) directory.Role {
-	return directory.Role{
-		Account: account, Name: name, Path: "/", ARN: roleARN(account, name), UID: tenant.NewUID(), ID: newID(roleID),
-		Trust: trustOfAccount(account), MaxSession: defaultSession,
-		Attached: directory.Attached{Managed: []string{arn}}, CreatedAt: s.cfg.Now().UTC(),
-	}
-}
-
-func trustOfAccount(account tenant.AccountID) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + string(account) + `:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
-}
-
 // PutRolePolicy sets an inline policy of a role.
 //
 // Errors: MalformedPolicyDocument; LimitExceeded over 10,240 characters of all
