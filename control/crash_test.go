@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
@@ -67,10 +68,13 @@ func (o who) summary() string {
 		for _, e := range slices.Sorted(maps.Keys(d.events)) {
 			line += fmt.Sprintf(" event %s", e)
 		}
+		for _, q := range slices.Sorted(maps.Keys(d.permissions)) {
+			line += fmt.Sprintf(" policy %s %d", q, len(d.permissions[q].T.Statements))
+		}
 		lines = append(lines, line+fmt.Sprintf(" %v %v", d.Tags, d.Reserved != nil))
 	}
 	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	return strings.Join(lines, "\n") + "\n" + o.identities()
 }
 
 func versionText(v *function.Version) string {
@@ -118,9 +122,41 @@ func TestKilledBetweenWrites(t *testing.T) {
 		}, 1},
 		"delete an alias": {func(o, _ who) error {
 			return o.s.DeleteAlias(ctx, o.may(ActionDeleteAlias, "f"), "f", "live")
-		}, 1},
+		}, 2}, // who may call it goes first, then its settings
 		"update an alias": {func(o, _ who) error {
 			_, err := o.s.UpdateAlias(ctx, o.may(ActionUpdateAlias, "f"), AliasInput{Name: "f", Alias: "live", Version: &two})
+			return err
+		}, 0},
+		"make a user": {func(o, _ who) error {
+			_, err := o.s.CreateUser(ctx, o.fresh(ActionCreateUser, sortUser, "new"), CreateUserInput{Name: "new"})
+			return err
+		}, 0},
+		"make a key": {func(o, _ who) error {
+			_, err := o.s.CreateAccessKey(ctx, o.identity(ActionCreateAccessKey, sortUser, "dev"), "dev")
+			return err
+		}, 0},
+		"give a user another name": {func(o, _ who) error {
+			return o.s.UpdateUser(ctx, o.identity(ActionUpdateUser, sortUser, "dev"), UpdateUserInput{
+				Name: "dev", NewName: "developer", Target: o.fresh(ActionUpdateUser, sortUser, "developer"),
+			})
+		}, 0},
+		"give a group another name": {func(o, _ who) error {
+			return o.s.UpdateGroup(ctx, o.identity(ActionUpdateGroup, sortGroup, "devs"), UpdateGroupInput{
+				Name: "devs", NewName: "developers", Target: o.fresh(ActionUpdateGroup, sortGroup, "developers"),
+			})
+		}, 0},
+		"attach a policy": {func(o, _ who) error {
+			return o.s.AttachUserPolicy(ctx, o.identity(ActionAttachUserPolicy, sortUser, "dev"), "dev", directory.TenantDeveloper)
+		}, 0},
+		"delete a role": {func(o, _ who) error { return o.s.DeleteRole(ctx, o.identity(ActionDeleteRole, sortRole, "ops"), "ops") }, 0},
+		"make the default roles": {func(o, _ who) error {
+			_, err := o.s.CreateDefaultRoles(ctx, o.on(ActionCreateDefaultRoles, IdentityAccountResource(o.account)))
+			return err
+		}, 0},
+		"let somebody call": {func(o, _ who) error {
+			_, err := o.s.AddPermission(ctx, o.may(ActionAddPermission, "f"), PermissionInput{
+				Name: "f", Qualifier: "live", StatementID: "more", Action: "lambda:InvokeFunction", Principal: "*", SourceAccount: string(o.account),
+			})
 			return err
 		}, 0},
 		"make a tenant": {func(_, operator who) error {
@@ -175,6 +211,15 @@ func killedAt(t *testing.T, act func(o, operator who) error, m mortal, n int64) 
 		t.Fatal(err)
 	}
 	acme.alias("f", "live", "1")
+	acme.user("dev")
+	_, err := s.CreateGroup(ctx, acme.fresh(ActionCreateGroup, sortGroup, "devs"), "", "devs")
+	acme.must(err)
+	acme.must(s.AddUserToGroup(ctx, acme.identity(ActionAddUserToGroup, sortGroup, "devs"), "devs", "dev"))
+	acme.makeRole("ops", trustOf(LambdaService))
+	_, err = s.AddPermission(ctx, acme.may(ActionAddPermission, "f"), PermissionInput{
+		Name: "f", Qualifier: "live", StatementID: "s3", Action: "lambda:InvokeFunction", Principal: "s3.amazonaws.com",
+	})
+	acme.must(err)
 	one := 1
 	for _, q := range []string{"live", "2"} {
 		if _, err := s.PutEventConfig(ctx, acme.may(ActionPutEventConfig, "f"), "f", function.EventConfig{Qualifier: q, MaximumRetries: &one}); err != nil {
