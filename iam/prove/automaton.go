@@ -76,6 +76,9 @@ type automaton struct {
 	nodes  []node
 	starts []int32
 	musts  int
+	// strict is the number of the must, from 1, that reads marks only where its
+	// variables stand; 0 for none.
+	strict int16
 	// marks are the languages of the symbols from firstMark up.
 	marks []*lang
 	// jumps remembers where an id can lead, by node and mark.
@@ -226,9 +229,9 @@ func (a *automaton) jump(from int32, mark symbol) []int32 {
 		return to
 	}
 	var to []int32
-	if a.nodes[from].layer == notLayer {
+	if layer := a.nodes[from].layer; layer == notLayer {
 		to = a.sure(from, a.marks[mark-firstMark])
-	} else {
+	} else if layer+1 != a.strict {
 		to = a.possible(from, a.marks[mark-firstMark])
 	}
 	if a.jumps == nil {

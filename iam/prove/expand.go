@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel/iam/policy"
@@ -19,8 +20,8 @@ type meaning struct {
 type facts struct {
 	// always and never say that the key is always, or never, there.
 	always, never bool
-	// alone says that it is never a set.
-	alone bool
+	// alone says that it is never a set, several that it always is one.
+	alone, several bool
 	// must are languages of which its value is, one of each.
 	must [][]words
 }
@@ -31,11 +32,13 @@ type world struct {
 	marks []*lang
 	means map[string]meaning
 	known map[string]facts
+	// texts are the bytes that texts are made of; nil for all.
+	texts *set
 }
 
 // with gives a world in which a key has a value.
 func (w *world) with(key string, value words) *world {
-	out := &world{marks: w.marks, means: map[string]meaning{}, known: map[string]facts{}}
+	out := &world{marks: w.marks, means: map[string]meaning{}, known: map[string]facts{}, texts: w.texts}
 	for k, v := range w.means {
 		out.means[k] = v
 	}
@@ -216,9 +219,16 @@ func symbols(text string) []symbol {
 // each fills the text between two bytes that no id has. Of musts for which
 // that is not so only the first keeps its marks; the others take any text
 // there, which is more than they should.
+//
+// If one must alone has marks then a text can be taken to have them exactly
+// where the variables of that must were read: it has no need to read a mark as
+// the text that it is.
 func (w *world) compose(musts [][]words, nots []words) *automaton {
 	a := &automaton{marks: w.marks}
-	loose := false
+	loose, marked := false, 0
+	if w.texts != nil {
+		a.must([]words{{{kind: runPiece, set: w.texts}}})
+	}
 	for _, alternatives := range musts {
 		if len(w.marks) > 0 && w.unbounded(alternatives) {
 			if loose {
@@ -227,9 +237,21 @@ func (w *world) compose(musts [][]words, nots []words) *automaton {
 			loose = true
 		}
 		a.must(alternatives)
+		if slices.ContainsFunc(alternatives, words.marked) {
+			marked++
+			a.strict = int16(a.musts)
+		}
+	}
+	if marked != 1 {
+		a.strict = 0
 	}
 	a.not(nots)
 	return a
+}
+
+// marked tells whether a mark stands among the pieces.
+func (w words) marked() bool {
+	return slices.ContainsFunc(w, func(p piece) bool { return p.kind == markPiece })
 }
 
 // unbounded tells whether a mark may stand for less than a whole segment.

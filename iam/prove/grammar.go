@@ -158,6 +158,9 @@ func (g Grammar) lang(except ...string) *lang {
 // anything is the language of all texts, which values of other keys are of.
 var anything = &lang{states: []langState{{edges: []langEdge{{anyByte, 0}}, accept: true}}, alphabet: anyByte}
 
+// anyASCII is the same without bytes above ASCII.
+var anyASCII = &lang{states: []langState{{edges: []langEdge{{ascii, 0}}, accept: true}}, alphabet: ascii}
+
 // through gives the states of l that words of another language lead to, read
 // as part of a longer word.
 func (l *lang) through(other *lang, from int) []int {

@@ -42,12 +42,12 @@ func (w *world) solveKey(key string, all []constraint) (assignment, outcome) {
 		return assignment{}, none
 	}
 	result := none
-	one, o := w.solveValue(key, all)
-	if o == found {
-		return assignment{present: true, values: [][]symbol{one}}, found
-	}
-	if o == exhausted {
-		result = exhausted
+	if !f.several {
+		one, o := w.solveValue(key, all)
+		if o == found {
+			return assignment{present: true, values: [][]symbol{one}}, found
+		}
+		result = o
 	}
 	if !f.alone {
 		values, o := w.solveSet(key, all)
