@@ -25,6 +25,12 @@ test: ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds o
 	GOOS=darwin GOARCH=arm64 $(GO) build ./cmd/carrel
 	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/carrel
 	$(GO) test -timeout 14m ./...
+	$(MAKE) cover
+
+.PHONY: cover
+cover: ## check that the tests of iam/policy reach its every statement
+	@mkdir -p $(BIN) && $(GO) test -coverprofile=$(BIN)/policy.cover ./iam/policy
+	@awk 'NR > 1 && $$NF == 0 { print "no test reaches " $$1; missed = 1 } END { exit missed }' $(BIN)/policy.cover
 
 .PHONY: soak
 soak: ## random tests for 1,000 rounds, then every fuzz target for $(FUZZTIME)

@@ -571,3 +571,31 @@ func TestLongRequests(t *testing.T) {
 		}
 	}
 }
+
+// TestTrustPolicies evaluates policies that name no resource: they are about
+// the role that they are attached to.
+func TestTrustPolicies(t *testing.T) {
+	t.Parallel()
+	trust := set(t, Trust, one(`{'Effect':'Allow','Principal':{'AWS':'`+alice+`'},'Action':'sts:AssumeRole'}`))
+	for action, want := range map[string]Verdict{"sts:AssumeRole": Allowed, "sts:TagSession": ImplicitlyDenied} {
+		r := &Request{Action: action, Resource: roleR, ResourceAccount: "111111111111", Principal: asUser()}
+		if d := Evaluate(r, &Layers{Resource: trust, TrustOnly: true}); d.Verdict != want {
+			t.Errorf("%s: %+v", action, d)
+		}
+	}
+}
+
+// TestDocumentsThatWereNotParsed: the parser refuses an Allow with
+// NotPrincipal, and one that comes about in another way allows nobody.
+func TestDocumentsThatWereNotParsed(t *testing.T) {
+	t.Parallel()
+	doc, _, err := Parse(Resource, []byte(notPrincipal(alice)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Statements[0].Effect = Allow
+	r := &Request{Action: "s3:GetObject", Resource: object, ResourceAccount: "111111111111", Principal: asRole()}
+	if d := Evaluate(r, &Layers{Resource: Compile(Source{Document: doc})}); d.Verdict != ImplicitlyDenied {
+		t.Errorf("decided %+v", d)
+	}
+}

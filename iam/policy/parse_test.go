@@ -119,6 +119,7 @@ func TestRefused(t *testing.T) {
 		"short arn":               {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":["*","arn:aws:sqs"]`), "$.Statement[0].Resource[1]", "not an ARN"},
 		"no arn":                  {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"bucket/*"`), "$.Statement[0].Resource", "not an ARN"},
 		"arn without resource":    {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::"`), "$.Statement[0].Resource", "not an ARN"},
+		"nothing for arn":         {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":":aws:s3:::x"`), "$.Statement[0].Resource", "not an ARN"},
 		"wildcard for arn":        {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"*:aws:s3:::x"`), "$.Statement[0].Resource", "not an ARN"},
 		"wildcard for service":    {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:*:::x"`), "$.Statement[0].Resource", "which service"},
 		"no partition":            {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn::s3:::x"`), "$.Statement[0].Resource", "which service"},
@@ -226,6 +227,7 @@ func TestTaken(t *testing.T) {
 		"literal wildcards":   {Identity, in(Version2012, `"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${*}${?}${$}{x}/$x*?"`)},
 		"variable's default":  {Identity, in(Version2012, `"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:PrincipalTag/cost centre, 'a}b'}/*"`)},
 		"old variable":        {Identity, in(Version2008, `"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${tenant/*"`)},
+		"any script":          {Identity, in(Version2012, `"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/\u4e2d\u6587"`)},
 		"any action":          {Identity, in(Version2012, `"Effect":"Allow","Action":["*","*:*","s3:Get*"],"Resource":"*"`)},
 		"all but":             {Identity, in(Version2012, `"Effect":"Deny","NotAction":"iam:*","NotResource":["arn:aws*:s3:::x","arn:aws:lambda:eu-*:1234567890??:function:f"]`)},
 		"empty sids":          {Identity, `{"Statement":[{"Sid":"",` + rest + `},{"Sid":"",` + rest + `}]}`},
@@ -259,11 +261,16 @@ func TestTaken(t *testing.T) {
 // the same.
 func checkPrinted(t *testing.T, d *Document) {
 	t.Helper()
+	checkSame(t, RoleInlineUse, d)
+}
+
+func checkSame(t *testing.T, use Use, d *Document) {
+	t.Helper()
 	text, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _, err := ParseFor(RoleInlineUse, d.Kind, text)
+	again, _, err := ParseFor(use, d.Kind, text)
 	if err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}
@@ -278,4 +285,36 @@ func sorted(d *Document) *Document {
 		slices.SortFunc(d.Statements[i].Conditions, func(a, b Condition) int { return strings.Compare(a.Name()+a.Key, b.Name()+b.Key) })
 	}
 	return d
+}
+
+// FuzzParse: whatever a text holds, reading it ends with a document or a
+// refusal that has a path and a remedy, and a document that is printed and
+// read again is the same.
+func FuzzParse(f *testing.F) {
+	for kind := range Kind(len(useOf)) {
+		f.Add(uint8(kind), pooled)
+	}
+	f.Add(uint8(Resource), `{"Id":"i","Statement":{"Sid":"s","Effect":"Deny","NotPrincipal":{"AWS":["*","123456789012"],"Service":"a.b"},"NotAction":"s3:*","NotResource":"arn:aws:s3:::${a:b, 'c'}*?"}}`)
+	f.Add(uint8(Trust), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"a.b"},"Action":"sts:*","Condition":{"ForAnyValue:StringLikeIfExists":{"a.b:sub":["x*","${*}"]}}}]}`)
+	f.Add(uint8(Identity), withCondition(`{"NumericLessThan":{"a:b":-1.50},"DateEquals":{"a:b":"2026-01-31T10:20:30.5+01:00"},"IpAddress":{"a:b":"::/0"},"ArnLike":{"a:b":"arn:*:?::${a:b}:"},"BinaryEquals":{"a:b":"QUI="},"Null":{"tenant_id":true}}`))
+	f.Fuzz(func(t *testing.T, kind uint8, text string) {
+		k := Kind(kind) % Kind(len(useOf))
+		d, warnings, err := ParseFor(ResourceUse, k, []byte(text))
+		if err != nil {
+			var e *Error
+			if d != nil || !errors.As(err, &e) || e.Path == "" || e.Message == "" || e.Remedy == "" {
+				t.Errorf("refused as %#v", err)
+			}
+			return
+		}
+		for _, w := range warnings {
+			if w.Code == "" || !strings.HasPrefix(w.Path, "$.Statement") || w.Message == "" || w.Remedy == "" {
+				t.Errorf("warns %+v", w)
+			}
+		}
+		// Printed it may be longer than any use allows; MaxBytes is for what is sent.
+		if printed, err := json.Marshal(d); err == nil && ResourceUse.Size(printed) <= ResourceUse.Limit() {
+			checkSame(t, ResourceUse, d)
+		}
+	})
 }

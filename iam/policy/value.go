@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
 // The readers in this file take values of requests as well as of policies:
 // they allocate nothing.
@@ -16,7 +13,7 @@ const maxSeconds = 9214646399
 func dateOf(text string) (int64, bool) {
 	if len(text) != 4 && isDigits(text) {
 		seconds, ok := number(text, 12)
-		return int64(seconds) * int64(time.Second), ok && seconds <= maxSeconds
+		return int64(seconds) * second, ok && seconds <= maxSeconds
 	}
 	date, clock, timed := strings.Cut(text, "T")
 	year, date, _ := strings.Cut(date, "-")
@@ -33,35 +30,52 @@ func dateOf(text string) (int64, bool) {
 	if !ok1 || !ok2 || !ok3 || timed && !full || y < 1678 || y > 2261 {
 		return 0, false
 	}
-	t := time.Date(y, time.Month(m), d, 0, 0, 0, 0, time.UTC)
-	if t.Month() != time.Month(m) || t.Day() != d {
+	if m < 1 || m > 12 || d < 1 || d > daysOf(y, m) {
 		return 0, false
 	}
-	sinceMidnight, ok := time.Duration(0), true
+	sinceMidnight, ok := int64(0), true
 	if timed {
 		sinceMidnight, ok = clockOf(clock)
 	}
-	return t.Add(sinceMidnight).UnixNano(), ok
+	return daysSince1970(y, m, d)*24*hour + sinceMidnight, ok
+}
+
+// Times are in nanoseconds. Package time is not used: it would bring a clock.
+const (
+	second = 1_000_000_000
+	minute = 60 * second
+	hour   = 60 * minute
+)
+
+func isLeap(year int) bool { return year%4 == 0 && (year%100 != 0 || year%400 == 0) }
+
+// daysOf gives how many days a month has.
+func daysOf(year, month int) int {
+	if month == 2 && isLeap(year) {
+		return 29
+	}
+	return [...]int{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}[month-1]
+}
+
+// daysSince1970 counts the days from 1 January 1970 to a day of the Gregorian
+// calendar; those before are negative.
+func daysSince1970(year, month, day int) int64 {
+	leaps := func(year int) int { return year/4 - year/100 + year/400 }
+	days := 365*(year-1970) + leaps(year-1) - leaps(1969) + day - 1
+	for m := 1; m < month; m++ {
+		days += daysOf(year, m)
+	}
+	return int64(days)
 }
 
 // clockOf reads hh:mm, perhaps :ss and a fraction, and the zone.
-func clockOf(text string) (time.Duration, bool) {
-	local, offset := text, time.Duration(0)
-	if i := strings.IndexAny(text, "Z+-"); i < 0 {
+func clockOf(text string) (int64, bool) {
+	i := strings.IndexAny(text, "Z+-")
+	if i < 0 {
 		return 0, false
-	} else if local = text[:i]; text[i:] != "Z" {
-		hours, minutes, found := strings.Cut(text[i+1:], ":")
-		h, ok1 := digits(hours, 2)
-		m, ok2 := digits(minutes, 2)
-		if !found || !ok1 || !ok2 || h > 23 || m > 59 {
-			return 0, false
-		}
-		offset = time.Duration(h)*time.Hour + time.Duration(m)*time.Minute
-		if text[i] == '-' {
-			offset = -offset
-		}
 	}
-	hours, rest, _ := strings.Cut(local, ":")
+	offset, ok := zoneOf(text[i:])
+	hours, rest, _ := strings.Cut(text[:i], ":")
 	minutes, seconds, precise := strings.Cut(rest, ":")
 	if !precise {
 		seconds = "00"
@@ -77,11 +91,25 @@ func clockOf(text string) (time.Duration, bool) {
 			nanoseconds *= 10
 		}
 	}
-	if !ok1 || !ok2 || !ok3 || !ok4 || h > 23 || m > 59 || s > 59 {
+	if !ok || !ok1 || !ok2 || !ok3 || !ok4 || h > 23 || m > 59 || s > 59 {
 		return 0, false
 	}
-	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(s)*time.Second +
-		time.Duration(nanoseconds) - offset, true
+	return int64(h)*hour + int64(m)*minute + int64(s)*second + int64(nanoseconds) - offset, true
+}
+
+// zoneOf reads Z, or a sign and hh:mm.
+func zoneOf(text string) (int64, bool) {
+	if text == "Z" {
+		return 0, true
+	}
+	hours, minutes, found := strings.Cut(text[1:], ":")
+	h, ok1 := digits(hours, 2)
+	m, ok2 := digits(minutes, 2)
+	offset := int64(h)*hour + int64(m)*minute
+	if text[0] == '-' {
+		offset = -offset
+	}
+	return offset, text[0] != 'Z' && found && ok1 && ok2 && h <= 23 && m <= 59
 }
 
 // digits reads exactly n digits.

@@ -96,6 +96,7 @@ func TestWarnings(t *testing.T) {
 
 		{"tagging", Identity, doing("s3:PutObjectTagging", "arn:aws:s3:::b/*"), []string{WarnTagging, "$.Statement[0].Action"}},
 		{"tagging with keys", Identity, one(`{'Effect':'Allow','Action':'s3:PutObjectTagging','Resource':'*','Condition':{'ForAllValues:StringEquals':{'aws:TagKeys':'a'},'Null':{'aws:TagKeys':'false'}}}`), nil},
+		{"tagging with keys or none", Identity, one(`{'Effect':'Allow','Action':'s3:PutObjectTagging','Resource':'*','Condition':{'ForAllValues:StringEquals':{'aws:TagKeys':'a'}}}`), []string{WarnForAllValues, key("ForAllValues:StringEquals", "aws:TagKeys")}},
 		{"tagging with a value", Identity, one(`{'Effect':'Allow','Action':'s3:PutObjectTagging','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/team':'a'}}}`), nil},
 		{"session tags", Trust, one(`{'Effect':'Allow','Principal':{'AWS':'111111111111'},'Action':['sts:AssumeRole','sts:TagSession']}`), []string{WarnTagging, "$.Statement[0].Action[1]"}},
 		{"session tags that are the caller's", Trust, one(`{'Effect':'Allow','Principal':{'AWS':'111111111111'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'StringEquals':{'aws:RequestTag/tenant_id':'${aws:PrincipalTag/tenant_id}'}}}`), nil},

@@ -34,6 +34,9 @@ func TestEachRuleFinds(t *testing.T) {
 		"cgo":             {"call/a.go", "// Package call is.\npackage call\n\nimport \"C\"\n", "cgo"},
 		"getenv":          {"call/a.go", "// Package call is.\npackage call\n\nimport \"os\"\n\nvar _ = os.Getenv(\"X\")\n", "getenv"},
 		"sleep":           {"call/a_test.go", "package call\n\nimport \"time\"\n\nvar _ = time.Sleep\n", "sleep"},
+		"pure, clock":     {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nimport _ \"time\"\n", "pure"},
+		"pure, ours":      {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nimport _ \"" + Module + "fault\"\n", "pure"},
+		"pure, goroutine": {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nfunc f() { go f() }\n", "pure"},
 		"init":            {"call/a.go", "// Package call is.\npackage call\n\nfunc init() {}\n", "init"},
 		"long function":   {"call/a.go", "// Package p is.\n" + long, "function"},
 		"parameters":      {"call/a.go", "// Package call is.\npackage call\n\nfunc f(a, b, c, d, e int) {}\n", "function"},
@@ -48,6 +51,9 @@ func TestEachRuleFinds(t *testing.T) {
 				t.Errorf("found %v, want %s", got, tt.rule)
 			}
 		})
+	}
+	if got := check(t, "iam/policy/a.go", "// Package policy is.\npackage policy\n\nimport _ \"strings\"\n"); len(got) != 0 {
+		t.Errorf("what only computes may not import package strings: %v", got)
 	}
 	allowed := "// Package call is.\npackage call\n\n//lint:allow init the reason\nfunc init() {}\n"
 	if got := check(t, "call/a.go", allowed); len(got) != 0 {

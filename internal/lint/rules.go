@@ -27,6 +27,7 @@ var rules = map[string]func(report, *File){
 	"doc":       checkDocs,
 	"util":      checkNames,
 	"cgo":       checkCgo,
+	"pure":      checkPure,
 }
 
 func imports(f *File) map[string]*ast.ImportSpec {
