@@ -17,9 +17,15 @@
 // made in init costs nothing at a call. The clock stands at a fixed time
 // while it runs, and randomness drawn then is equal in every call: draw it in
 // the handler, from crypto/rand or Rand.
+//
+// A handler calls other functions with Invoke and Send. It holds no
+// credentials: the platform knows which call asks.
 package carrel
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+)
 
 // Handler is what a function does with an event. What it returns is the
 // result of the call; an error makes the call fail with its text.
@@ -29,6 +35,21 @@ var handler Handler
 
 // Handle sets the function's handler. It is called once, from an init function.
 func Handle(h Handler) { handler = h }
+
+// Typed lets an error choose the errorType that callers see. One that is
+// wrapped counts too.
+type Typed interface{ ErrorType() string }
+
+func typeOf(err error) string {
+	if t := Typed(nil); errors.As(err, &t) {
+		return t.ErrorType()
+	}
+	return "Function.Error"
+}
+
+type constError string
+
+func (e constError) Error() string { return string(e) }
 
 // Context says which call this is. It is valid until the handler returns.
 type Context struct{ raw []byte }

@@ -15,6 +15,12 @@ var contextRoom [2048]byte
 //go:wasmimport carrel_v1 context
 func hostContext(ptr *byte, n uint32) uint32
 
+//go:wasmimport carrel_v1 call
+func carrelCall(op uint32, ptr *byte, n uint32) int32
+
+//go:wasmimport carrel_v1 reply
+func carrelReply(ptr *byte, n uint32) uint32
+
 //go:wasmexport handle
 func handle() int32 {
 	event, err := readEvent()
@@ -37,21 +43,7 @@ func handle() int32 {
 	return 0
 }
 
-type constError string
-
-func (e constError) Error() string { return string(e) }
-
 const errNoHandler = constError("no handler was set: call carrel.Handle in an init function")
-
-// Typed lets an error choose the errorType that callers see.
-type Typed interface{ ErrorType() string }
-
-func typeOf(err error) string {
-	if t, ok := err.(Typed); ok {
-		return t.ErrorType()
-	}
-	return "Function.Error"
-}
 
 // readEvent reads standard input to its end, without the runtime's poller.
 func readEvent() ([]byte, error) {
@@ -81,6 +73,19 @@ func readContext() []byte {
 		return nil
 	}
 	return b
+}
+
+// hostCall has the host do an operation. The request is not empty.
+func hostCall(op uint32, request []byte) ([]byte, error) {
+	n := carrelCall(op, &request[0], uint32(len(request)))
+	if n <= 0 {
+		return nil, HostError(n)
+	}
+	b := make([]byte, n)
+	if carrelReply(&b[0], uint32(n)) != uint32(n) {
+		return nil, errReply
+	}
+	return b, nil
 }
 
 func writeAll(b []byte) error {
