@@ -74,18 +74,9 @@ func (l *Log) Allowed(g iam.Grant) uint64 {
 	b = fields.Text(b, c.Trigger)
 	b = fields.Int(b, c.Received.UnixNano())
 	b = fields.Uint(b, g.Generation())
-	b = fields.Text(b, parent(c.Chain))
+	b = fields.Text(b, call.Parent(c.Chain))
 	b = fields.Text(b, g.Gatekeeper())
 	return l.journal.Append(KindCall, b)
-}
-
-// parent gives the request in which the caller of a call ran; empty if the
-// caller is no function.
-func parent(chain []call.Link) string {
-	if len(chain) == 0 {
-		return ""
-	}
-	return chain[len(chain)-1].RequestID
 }
 
 // OpenCall is a decision to run a call, as read back from the journal.
@@ -166,7 +157,7 @@ func (l *Log) newEntry(r iam.Request, requestID, outcome string, err error) Entr
 		Principal: r.Principal.ARN, AccessKey: r.Principal.AccessKeyID,
 		Account: r.Owner.Account, EndTenant: r.Owner.EndTenant,
 		Action: r.Action, Resource: r.Resource, Outcome: outcome,
-		Parent: parent(r.Chain),
+		Parent: call.Parent(r.Chain),
 	}
 	if err != nil {
 		f := fault.From("audit", err)

@@ -114,6 +114,15 @@ type Link struct {
 	Owner tenant.Identity `json:"owner,omitzero"`
 }
 
+// Parent gives the request that the last function of a chain ran in, and
+// calls in; empty for an empty chain.
+func Parent(chain []Link) string {
+	if len(chain) == 0 {
+		return ""
+	}
+	return chain[len(chain)-1].RequestID
+}
+
 // MaxChain is the most links of a chain; a call that would make it longer is
 // refused with the reason RecursiveInvocation.
 const MaxChain = 8

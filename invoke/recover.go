@@ -67,7 +67,7 @@ func Recover(l *meter.Ledger, j meter.Journal) (Recovered, error) {
 			RequestID: c.RequestID, Attempt: c.Attempt, Account: c.Owner.Account,
 			EndTenant: c.Owner.EndTenant, EndTenantID: c.EndTenant,
 			FunctionUID: c.FunctionUID, Function: c.Function, Version: c.Version, Trigger: c.Trigger,
-			Result: call.PlatformError, Received: c.Received, Ended: c.At,
+			Result: call.PlatformError, Received: c.Received, Ended: c.At, Parent: c.Parent,
 		})
 	}
 	found.Lost = len(open)

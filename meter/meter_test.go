@@ -38,7 +38,7 @@ func sample() Record {
 	return Record{
 		RequestID: "00000000-0000-4000-8000-000000000001", Attempt: 2, Account: "111111111111", EndTenant: "e", EndTenantID: "blue",
 		FunctionUID: "f", Function: "hello", Version: "7", Trigger: call.ViaEvent, Result: call.TimedOut,
-		Received: time.Unix(1, 2).UTC(), Ended: time.Unix(3, 4).UTC(), MemoryMB: 128, WorkerID: 9,
+		Received: time.Unix(1, 2).UTC(), Ended: time.Unix(3, 4).UTC(), MemoryMB: 128, WorkerID: 9, Parent: "r0",
 		Usage: call.Usage{Cold: true, Init: 1, Duration: 1_000_001, MaxMemory: 3, Fuel: math.MaxUint64, CPU: 5, BytesIn: 6, BytesOut: 7, LogBytes: 8},
 	}
 }
@@ -48,6 +48,21 @@ func TestRecordRoundTrips(t *testing.T) {
 	got, err := Decode(want.Append(nil))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("decoded %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// TestOlderRecordsAreRead: schema 1 ended before Parent.
+func TestOlderRecordsAreRead(t *testing.T) {
+	want := sample()
+	want.Parent = ""
+	b := want.Append(nil)
+	b = b[:len(b)-1]
+	b[0] = 1
+	if got, err := Decode(b); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("decoded %+v, %v; want %+v", got, err, want)
+	}
+	if _, err := Decode(append([]byte{2}, b[1:]...)); err == nil {
+		t.Error("a record of schema 2 without its last field was read")
 	}
 }
 

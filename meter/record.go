@@ -16,7 +16,8 @@ import (
 // KindUsage is the kind of a usage record on the journal.
 const KindUsage journal.Kind = 16
 
-const schema = 1
+// schema is that of records; 1 had no Parent.
+const schema = 2
 
 // Record is what one attempt at a call used. All quantities are integers.
 type Record struct {
@@ -35,6 +36,9 @@ type Record struct {
 	Usage       call.Usage
 	MemoryMB    int
 	WorkerID    uint64
+	// Parent is the request that the caller, a function, ran in; empty if it
+	// is none.
+	Parent string
 }
 
 // NewRecord makes the record of a call and its outcome.
@@ -45,6 +49,7 @@ func NewRecord(c *call.Call, o *call.Outcome) Record {
 		FunctionUID: c.Target.FunctionUID, Function: c.Target.Name, Version: c.Target.Version,
 		Trigger: c.Trigger, Result: o.Result, Received: c.Received, Ended: o.Ended,
 		Usage: o.Usage, MemoryMB: c.Target.Limits.MemoryMB, WorkerID: o.WorkerID,
+		Parent: call.Parent(c.Chain),
 	}
 }
 
@@ -99,12 +104,13 @@ func (r *Record) Append(b []byte) []byte {
 	b = fields.Int(b, r.Usage.BytesOut)
 	b = fields.Int(b, r.Usage.LogBytes)
 	b = fields.Int(b, int64(r.MemoryMB))
-	return fields.Uint(b, r.WorkerID)
+	b = fields.Uint(b, r.WorkerID)
+	return fields.Text(b, r.Parent)
 }
 
 // Decode reads a record of KindUsage.
 func Decode(b []byte) (Record, error) {
-	r, _, err := fields.Read(b, schema)
+	r, version, err := fields.Read(b, schema)
 	if err != nil {
 		return Record{}, err
 	}
@@ -122,6 +128,9 @@ func Decode(b []byte) (Record, error) {
 	v.Usage.BytesIn, v.Usage.BytesOut, v.Usage.LogBytes = r.Int(), r.Int(), r.Int()
 	v.MemoryMB = int(r.Int())
 	v.WorkerID = r.Uint()
+	if version >= 2 {
+		v.Parent = r.Text()
+	}
 	if !v.Result.Valid() || v.Usage.Init < 0 || v.Usage.Duration < 0 {
 		r.Fail()
 	}

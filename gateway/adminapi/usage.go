@@ -42,6 +42,7 @@ type UsageRecord struct {
 	Version     string             `json:"version"`
 	Outcome     string             `json:"outcome" example:"ok"`
 	Trigger     string             `json:"trigger" example:"invoke"`
+	Parent      string             `json:"parentRequestId,omitempty" doc:"Request that the calling function ran in"`
 	ColdStart   bool               `json:"coldStart"`
 	InitMS      string             `json:"initMs" doc:"Milliseconds, decimal"`
 	DurationMS  string             `json:"durationMs" doc:"Milliseconds, decimal"`
@@ -158,7 +159,7 @@ func (h *handler) usageRecords(ctx context.Context, in *usageInput) (*reply[Page
 func showRecord(slug tenant.Slug, r *meter.Record) UsageRecord {
 	return UsageRecord{
 		RequestID: r.RequestID, Attempt: r.Attempt, Tenant: slug, Function: r.Function, Version: r.Version,
-		Outcome: r.Result.String(), Trigger: string(r.Trigger), ColdStart: r.Usage.Cold,
+		Outcome: r.Result.String(), Trigger: string(r.Trigger), Parent: r.Parent, ColdStart: r.Usage.Cold,
 		InitMS: decimalMS(r.Usage.Init), DurationMS: decimalMS(r.Usage.Duration), BilledMS: r.BilledMS(),
 		MemoryMB: r.MemoryMB, MaxMemoryMB: megabytes(r.Usage.MaxMemory), GBMillis: strconv.FormatInt(r.MBMillis(), 10),
 		CPUMicros: r.Usage.CPU.Microseconds(), Fuel: r.Usage.Fuel, BytesIn: r.Usage.BytesIn, BytesOut: r.Usage.BytesOut,

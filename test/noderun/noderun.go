@@ -216,8 +216,8 @@ func (n *Node) Deploy(ctx context.Context, t Tenant, in *lambda.CreateFunctionIn
 	return err
 }
 
-// BuildBinaries builds carrel, carrel-worker and the example guests greeter
-// and shout (NAME.wasm, and NAME.zip with it as bootstrap.wasm) into a new
+// BuildBinaries builds carrel, carrel-worker and the example guests greeter,
+// courier and shout (NAME.wasm, and NAME.zip with it as bootstrap.wasm) into a new
 // folder that every user may read. The caller removes it.
 func BuildBinaries() (string, error) {
 	dir, err := os.MkdirTemp("", "carrel-bin-")
@@ -237,10 +237,11 @@ func buildInto(dir string) error {
 	}
 	const module = "github.com/carrel-dev/carrel/"
 	guest := []string{"GOOS=wasip1", "GOARCH=wasm"}
-	greeter, shout := filepath.Join(dir, "greeter.wasm"), filepath.Join(dir, "shout.wasm")
+	greeter, courier, shout := filepath.Join(dir, "greeter.wasm"), filepath.Join(dir, "courier.wasm"), filepath.Join(dir, "shout.wasm")
 	for _, b := range []struct{ env, args []string }{
 		{nil, []string{"build", "-o", dir + string(filepath.Separator), module + "cmd/carrel", module + "cmd/carrel-worker"}},
 		{guest, []string{"build", "-buildmode=c-shared", "-o", greeter, module + "examples/greeter"}},
+		{guest, []string{"build", "-buildmode=c-shared", "-o", courier, module + "examples/courier"}},
 		{guest, []string{"build", "-o", shout, module + "examples/shout"}},
 	} {
 		c := exec.Command("go", b.args...)
@@ -249,7 +250,7 @@ func buildInto(dir string) error {
 			return fmt.Errorf("go %v: %w\n%s", b.args, err, out)
 		}
 	}
-	return errors.Join(pack(greeter), pack(shout))
+	return errors.Join(pack(greeter), pack(courier), pack(shout))
 }
 
 // pack puts a module into NAME.zip beside it, as bootstrap.wasm.

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -55,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"aws":         cmdAWS,
 			"newkey":      cmdNewKey,
 			"absent":      cmdAbsent,
+			"mark":        cmdMark,
+			"waitfor":     cmdWaitFor,
 			"unchanged":   cmdUnchanged,
 		},
 	})
@@ -96,6 +99,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	env.Setenv("AWS_MAX_ATTEMPTS", "1")
 	env.Setenv("GREETER", filepath.Join(binaries, "greeter.zip"))
+	env.Setenv("COURIER", filepath.Join(binaries, "courier.zip"))
 	env.Setenv("SHOUT", filepath.Join(binaries, "shout.zip"))
 	env.Setenv("ECHO", filepath.Join(env.WorkDir, "echo.wasm"))
 	return os.WriteFile(filepath.Join(env.WorkDir, "echo.wasm"), echo.Module(), 0o644)
@@ -236,6 +240,44 @@ func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
 	of(ts).tenants[args[0]] = noderun.Tenant{AccessKeyID: made.AccessKey.AccessKeyId, SecretAccessKey: made.AccessKey.SecretAccessKey}
 	ts.Setenv(strings.ToUpper(args[0])+"_KEY", made.AccessKey.AccessKeyId)
+}
+
+// mark puts or deletes the mark of a gatekeeper: method, tenant, role, body.
+func cmdMark(ts *testscript.TestScript, neg bool, args []string) {
+	url := ts.Getenv("AWS_ENDPOINT_URL") + "/v1/tenants/" + args[1] + "/gatekeepers/" + args[2]
+	err := ts.Exec("curl", append([]string{
+		"-sS", "--fail-with-body", "-X", args[0], "--aws-sigv4", "aws:amz:us-east-1:carrel",
+		"--user", ts.Getenv("AWS_ACCESS_KEY_ID") + ":" + ts.Getenv("AWS_SECRET_ACCESS_KEY"), "-H", "Content-Type: application/json", url,
+	}, dataOf(args[3:])...)...)
+	if neg != (err != nil) {
+		ts.Fatalf("%s %s: %v", args[0], url, err)
+	}
+}
+
+func dataOf(body []string) []string {
+	if len(body) == 0 {
+		return nil
+	}
+	return []string{"-d", body[0]}
+}
+
+// waitfor runs a command until what it prints matches a regular expression.
+func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
+	command, want := strings.Fields(args[0]), regexp.MustCompile(args[1])
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for {
+		ts.Check(ts.Exec(command[0], command[1:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			ts.Fatalf("%s never printed %s", args[0], args[1])
+		}
+	}
 }
 
 // absent searches the node's data for texts that must not be in it.
