@@ -48,6 +48,7 @@ fuzz: ## run every fuzz target for $(FUZZTIME) each (make fuzz FUZZTIME=30s)
 .PHONY: bench
 bench: build ## measure everything in one go and print ratios (BEFORE=dir: beside an earlier build)
 	$(GO) run ./test/bench -bin $(BIN) $(if $(BEFORE),-before $(BEFORE))
+	$(GO) run -C test/bench/engines .
 
 .PHONY: lint
 lint: ## check formatting and the rules of this code base
