@@ -8,8 +8,11 @@
 // the schedule, so that none is run before its place in the journal is
 // passed: after a crash it either lies in the stream untouched, or is not
 // shipped again. The schedule lets accounts take turns. A run fetches the
-// payload, resolves the function again, has the caller looked at again, and
-// goes through the same pipeline as every call.
+// payload, resolves the function again, looks the caller up again, and goes
+// through the same pipeline as every call, which decides again about the
+// caller and its chain. A session whose time is over may have its events run:
+// it was good when they were accepted. One that was revoked, and one whose
+// user or role is gone, may not.
 //
 // A call that succeeded is deleted. One whose function failed is stored anew
 // with its next attempt and only then deleted, so that attempts are counted
@@ -68,7 +71,8 @@ type Config struct {
 	// how old an event may become.
 	EventConfig func(account tenant.AccountID, t *function.Target) (retries, maxAgeSeconds int)
 	PlanOf      admit.PlanOf
-	// Principal gives who an access key stands for; false if it is gone.
+	// Principal gives who a long-lived access key stands for; false if it is
+	// gone. Sessions are not asked for: the decision looks them up.
 	Principal func(accessKeyID string) (call.Principal, bool)
 	// Ended gives the last attempt at an event that was recorded before this
 	// start; false if there is none.
@@ -218,8 +222,8 @@ func (q *Queue) Enqueue(ctx context.Context, g iam.Grant) error {
 		return fault.New(op, fault.TooLarge, "%d byte payload is too large for the Event invocation type (limit %d bytes)", len(c.Event), MaxEvent).
 			WithCode("RequestTooLargeException")
 	}
-	if len(c.Chain) > maxChain {
-		return fault.New(op, fault.Invalid, "a chain of %d calls is longer than %d", len(c.Chain), maxChain)
+	if len(c.Chain) > call.MaxChain {
+		return fault.New(op, fault.Invalid, "a chain of %d calls is longer than %d", len(c.Chain), call.MaxChain)
 	}
 	e := newEvent(c)
 	a := accepted{owner: c.Target.AccountUID, head: e.head(c.Received)}

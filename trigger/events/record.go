@@ -1,7 +1,9 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -18,11 +20,15 @@ import (
 // KindEvent is the kind of an accepted event on the journal.
 const KindEvent journal.Kind = 32
 
-const schema = 1
+// schema is that of events; 1 knew no sessions, and of a principal only ARN,
+// account and access key.
+const schema = 2
+
+// acceptedSchema is that of records of KindEvent.
+const acceptedSchema = 1
 
 // Bounds of what a stored record may claim.
 const (
-	maxChain   = 64
 	maxAttempt = 1 << 30
 	maxCause   = 512 // bytes of an error's text
 )
@@ -40,15 +46,15 @@ type event struct {
 	FunctionUID tenant.UID
 	Function    function.Name
 	Qualifier   string
-	Principal   string
-	PrincipalOf tenant.AccountID
-	AccessKeyID string
-	Received    time.Time
-	ClientCtx   string
-	Chain       []call.Link
-	Cause       string    // how the last attempt ended
-	Died        time.Time // when it was given up; zero while it waits
-	Payload     []byte
+	// Principal is who sent it, with session and origin, as the credential
+	// proved it then.
+	Principal call.Principal
+	Received  time.Time
+	ClientCtx string
+	Chain     []call.Link
+	Cause     string    // how the last attempt ended
+	Died      time.Time // when it was given up; zero while it waits
+	Payload   []byte
 }
 
 func newEvent(c *call.Call) event {
@@ -56,8 +62,7 @@ func newEvent(c *call.Call) event {
 		RequestID: c.RequestID, Attempt: 1, Account: c.Owner.Account,
 		EndTenant: c.Owner.EndTenant, EndTenantID: c.EndTenant,
 		FunctionUID: c.Target.FunctionUID, Function: c.Target.Name, Qualifier: c.Target.Qualifier,
-		Principal: c.Principal.ARN, PrincipalOf: c.Principal.Account, AccessKeyID: c.Principal.AccessKeyID,
-		Received: c.Received, ClientCtx: c.ClientContext, Chain: c.Chain, Payload: c.Event,
+		Principal: c.Principal, Received: c.Received, ClientCtx: c.ClientContext, Chain: c.Chain, Payload: c.Event,
 	}
 }
 
@@ -72,18 +77,14 @@ func (e *event) append(b []byte) []byte {
 	b = fields.Text(b, e.FunctionUID)
 	b = fields.Text(b, e.Function)
 	b = fields.Text(b, e.Qualifier)
-	b = fields.Text(b, e.Principal)
-	b = fields.Text(b, e.PrincipalOf)
-	b = fields.Text(b, e.AccessKeyID)
+	b = fields.Text(b, e.Principal.ARN)
+	b = fields.Text(b, e.Principal.Account)
+	b = fields.Text(b, e.Principal.AccessKeyID)
 	b = fields.Int(b, e.Received.UnixNano())
 	b = fields.Text(b, e.ClientCtx)
 	b = fields.Uint(b, uint64(len(e.Chain)))
 	for _, l := range e.Chain {
-		text, err := json.Marshal(l)
-		if err != nil {
-			panic("events: a link of texts and times cannot be encoded: " + err.Error())
-		}
-		b = fields.Text(b, text)
+		b = fields.Text(b, encode(l))
 	}
 	b = fields.Text(b, e.Cause)
 	died := int64(0)
@@ -91,11 +92,33 @@ func (e *event) append(b []byte) []byte {
 		died = e.Died.UnixNano()
 	}
 	b = fields.Int(b, died)
-	return fields.Text(b, e.Payload)
+	b = fields.Text(b, e.Payload)
+	return fields.Text(b, encode(e.Principal))
+}
+
+// encode gives a principal or a link as JSON.
+func encode(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("events: texts and times cannot be encoded: " + err.Error())
+	}
+	return text
+}
+
+// decode reads what encode gave, and nothing more: a member that is not known
+// may be one that takes rights away.
+func decode(text []byte, v any) bool {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if d.Decode(v) != nil {
+		return false
+	}
+	_, err := d.Token()
+	return err == io.EOF
 }
 
 func decodeEvent(b []byte) (event, error) {
-	r, _, err := fields.Read(b, schema)
+	r, version, err := fields.Read(b, schema)
 	if err != nil {
 		return event{}, err
 	}
@@ -103,17 +126,17 @@ func decodeEvent(b []byte) (event, error) {
 		RequestID: r.Text(), Attempt: int(r.Uint()), Failures: int(r.Uint()),
 		Account: tenant.AccountID(r.Text()), EndTenant: tenant.UID(r.Text()), EndTenantID: tenant.EndTenantID(r.Text()),
 		FunctionUID: tenant.UID(r.Text()), Function: function.Name(r.Text()), Qualifier: r.Text(),
-		Principal: r.Text(), PrincipalOf: tenant.AccountID(r.Text()), AccessKeyID: r.Text(),
-		Received: time.Unix(0, r.Int()).UTC(), ClientCtx: r.Text(),
+		Principal: call.Principal{Type: call.TypeUser, ARN: r.Text(), Account: tenant.AccountID(r.Text()), AccessKeyID: r.Text()},
+		Received:  time.Unix(0, r.Int()).UTC(), ClientCtx: r.Text(),
 	}
 	links := r.Uint()
-	if links > maxChain {
+	if links > call.MaxChain {
 		r.Fail()
 		links = 0
 	}
 	for range links {
 		var l call.Link
-		if json.Unmarshal(r.Bytes(), &l) != nil {
+		if !decode(r.Bytes(), &l) {
 			r.Fail()
 		}
 		e.Chain = append(e.Chain, l)
@@ -123,10 +146,22 @@ func decodeEvent(b []byte) (event, error) {
 		e.Died = time.Unix(0, died).UTC()
 	}
 	e.Payload = r.Bytes()
+	if version >= 2 {
+		known := e.Principal
+		e.Principal = call.Principal{}
+		if !decode(r.Bytes(), &e.Principal) || !sameCredential(&e.Principal, &known) {
+			r.Fail()
+		}
+	}
 	if e.Attempt < 1 || e.Attempt > maxAttempt || e.Failures < 0 || e.Failures > e.Attempt {
 		r.Fail()
 	}
 	return e, r.Done()
+}
+
+// sameCredential tells whether two principals are one, with one credential.
+func sameCredential(p, q *call.Principal) bool {
+	return p.ARN == q.ARN && p.Account == q.Account && p.AccessKeyID == q.AccessKeyID
 }
 
 // head is what stands beside a stored event in the clear, so that the list of
@@ -195,7 +230,7 @@ type accepted struct {
 }
 
 func (a *accepted) append(b []byte) []byte {
-	b = fields.Uint(b, schema)
+	b = fields.Uint(b, acceptedSchema)
 	b = fields.Text(b, a.owner)
 	b = fields.Text(b, a.head.String())
 	return fields.Text(b, a.sealed)
@@ -203,7 +238,7 @@ func (a *accepted) append(b []byte) []byte {
 
 // decodeAccepted reads a record of KindEvent. What it gives does not point into b.
 func decodeAccepted(b []byte) (accepted, error) {
-	r, _, err := fields.Read(b, schema)
+	r, _, err := fields.Read(b, acceptedSchema)
 	if err != nil {
 		return accepted{}, err
 	}

@@ -139,11 +139,22 @@ func (q *Queue) try(e *entry) (event, verdict) {
 	if _, maxAge := q.cfg.EventConfig(ev.Account, target); q.tooOld(e, maxAge) {
 		return ev, expired(e, maxAge)
 	}
-	p, found := q.cfg.Principal(ev.AccessKeyID)
-	if !found || p.ARN != ev.Principal || p.Account != ev.PrincipalOf {
+	p, found := q.sender(&ev)
+	if !found {
 		return ev, buried("The access key that the event was sent with is not valid any more.")
 	}
 	return ev, q.judge(e, target, q.cfg.Invoke(q.calls, newCall(&ev, e, target, p)))
+}
+
+// sender gives who sent an event, as of now; false if that was by a key that
+// is somebody else's or nobody's by now.
+func (q *Queue) sender(ev *event) (call.Principal, bool) {
+	if ev.Principal.Session != nil {
+		return ev.Principal, true
+	}
+	p, found := q.cfg.Principal(ev.Principal.AccessKeyID)
+	p.Origin = ev.Principal.Origin
+	return p, found && sameCredential(&p, &ev.Principal)
 }
 
 func newCall(ev *event, e *entry, target *function.Target, p call.Principal) *call.Call {

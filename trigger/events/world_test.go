@@ -38,6 +38,7 @@ type world struct {
 	keys      *secret.Keeper
 	journal   *journal.Journal
 	authority *iam.Authority
+	directory *iamtest.Directory
 	state     *state
 	queue     *Queue
 	cfg       Config
@@ -76,11 +77,11 @@ func (s *state) Status(a tenant.AccountID) (tenant.Status, bool) {
 	return tenant.Active, true
 }
 
-// gone tells whether a key was revoked.
+// gone tells whether a key or a session was revoked, or whose it is deleted.
 func (s *state) gone(p *call.Principal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.revoked[p.AccessKeyID]
+	return s.revoked[p.AccessKeyID] || p.Session != nil && (s.revoked[p.Session.ID] || s.revoked[string(p.Session.IssuerUID)])
 }
 
 const (
@@ -98,9 +99,9 @@ func newWorld(t *testing.T) *world {
 		state: &state{suspended: map[tenant.AccountID]bool{}, revoked: map[string]bool{}},
 	}
 	w.invoke = func(context.Context, *call.Call) *call.Outcome { return &call.Outcome{} }
-	directory := iamtest.NewDirectory()
-	directory.Gone = w.state.gone
-	w.authority = iamtest.With(w.state, directory)
+	w.directory = iamtest.NewDirectory()
+	w.directory.Gone = w.state.gone
+	w.authority = iamtest.With(w.state, w.directory)
 	var err error
 	w.bus, err = bus.Start(bus.Config{StoreDir: filepath.Join(w.dir, "bus")})
 	if err != nil {
