@@ -18,7 +18,13 @@ const (
 	exitNotFound = 5
 	exitQuota    = 6
 	exitRemote   = 7
+	exitUnknown  = 8
 )
+
+// answer is the exit code of a command whose output says it all.
+type answer int
+
+func (a answer) Error() string { return fmt.Sprintf("exit code %d", int(a)) }
 
 // failure is an error as it is shown: what failed and why, what to do, and
 // where to find it in the node's log.

@@ -50,6 +50,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
+	var code answer
+	if errors.As(err, &code) {
+		return int(code)
+	}
 	f := failureOf(err)
 	if f.ExitCode == exitAuth && f.Remedy == "" && a.credentials != "" {
 		f.Remedy = "The credentials came from " + a.credentials + "."
@@ -83,7 +87,8 @@ AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION; if
 these are not set, from operator.env in the folder of --data.
 
 Exit codes: 0 success, 2 usage, 3 configuration, 4 refused or not signed in,
-5 not found, 6 over a quota, 7 the node failed or does not answer, 1 other.`,
+5 not found, 6 over a quota, 7 the node failed or does not answer, 8 not decided
+by a proof, 1 other, or a proof's answer is no.`,
 		Example: `  carrel up
   carrel tenant create acme
   carrel usage --tenant acme`,
@@ -106,7 +111,7 @@ Exit codes: 0 success, 2 usage, 3 configuration, 4 refused or not signed in,
 	flags.StringVar(&a.dataDir, "data", config.Default().DataDir, "folder of the node's data")
 	flags.StringVar(&a.endpoint, "endpoint", "", "URL of the node, before AWS_ENDPOINT_URL")
 	root.AddCommand(a.serveCommand(), a.upCommand(), a.tenantCommand(), a.planCommand(), a.usageCommand(),
-		a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.statusCommand(), a.versionCommand())
+		a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.policyCommand(), a.proveCommand(), a.statusCommand(), a.versionCommand())
 	return root
 }
 

@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -360,21 +361,33 @@ func (c *comparison) values(pr *problem) []string {
 	return out
 }
 
-// confirm asks the evaluator whether A allows a request and B does not.
+// confirm asks the evaluator whether A allows a request and B does not. A
+// principal of which that is true as well with the keys that follow from it is
+// taken first, so that whoever fills these in comes to the same answer.
 func (c *comparison) confirm(class *actionClass, s *solution) *Request {
 	w := &confirmed{context: s.context()}
-	user := "arn:aws:iam::" + account + ":user/any"
-	w.request = policy.Request{
-		Action: class.name, Resource: concrete(s.resource, nil), ResourceAccount: account, Context: w.made(),
-		Principal: policy.Principal{Type: policy.User, Account: account, ARN: user},
-	}
-	allowed := func(d *policy.Document) bool {
-		return policy.Evaluate(&w.request, &policy.Layers{Identity: policy.Compile(policy.Source{Document: d})}).Verdict == policy.Allowed
-	}
-	if !allowed(c.a) || allowed(c.b) {
+	user := policy.Principal{Type: policy.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/any"}
+	role := policy.Principal{Type: policy.Role, Account: account, Issuer: "arn:aws:iam::" + account + ":role/any", ARN: "arn:aws:sts::" + account + ":assumed-role/any/session"}
+	w.request = policy.Request{Action: class.name, Resource: concrete(s.resource, nil), ResourceAccount: account, Context: w.made(), Principal: user}
+	if !c.differ(&w.request) {
 		return nil
 	}
-	out := &Request{Action: class.name, Resource: RequestResource{w.request.Resource, account}, Principal: user, Context: map[string]any{}}
+	for _, p := range []policy.Principal{user, role} {
+		full := w.request
+		full.Principal, full.Context = p, implied(&p)
+		w.request.Context.Keys(func(key string, values []string, several bool) {
+			if several {
+				full.Context.SetAll(key, values)
+			} else {
+				full.Context.Set(key, values[0])
+			}
+		})
+		if c.differ(&full) {
+			w.request.Principal = p
+			break
+		}
+	}
+	out := &Request{Action: class.name, Resource: RequestResource{w.request.Resource, account}, Principal: w.request.Principal.ARN, Context: map[string]any{}}
 	for key, values := range w.context {
 		if name, many := strings.CutPrefix(key, manyPrefix); many {
 			out.Context[name] = values
@@ -383,6 +396,29 @@ func (c *comparison) confirm(class *actionClass, s *solution) *Request {
 		}
 	}
 	return out
+}
+
+// differ tells whether A allows a request and B does not.
+func (c *comparison) differ(r *policy.Request) bool {
+	allowed := func(d *policy.Document) bool {
+		return policy.Evaluate(r, &policy.Layers{Identity: policy.Compile(policy.Source{Document: d})}).Verdict == policy.Allowed
+	}
+	return allowed(c.a) && !allowed(c.b)
+}
+
+// implied gives the condition keys that follow from a principal.
+func implied(p *policy.Principal) *policy.Context {
+	c := &policy.Context{}
+	c.Set("aws:PrincipalIsAWSService", "false")
+	c.Set("aws:PrincipalAccount", p.Account)
+	c.Set("aws:ResourceAccount", p.Account)
+	c.Set("aws:PrincipalArn", cmp.Or(p.Issuer, p.ARN))
+	c.Set("aws:PrincipalType", "AssumedRole")
+	if p.Type == policy.User {
+		c.Set("aws:PrincipalType", "User")
+		c.Set("aws:username", p.ARN[strings.LastIndexByte(p.ARN, '/')+1:])
+	}
+	return c
 }
 
 // String writes the request in one line.

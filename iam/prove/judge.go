@@ -351,12 +351,18 @@ func (j *judgement) try(id string, x *suspicion) *confirmed {
 		for _, key := range free {
 			local.world = local.world.with(key, words{{kind: textPiece, text: value}})
 		}
-		solved, o := j.problem(&local, p, p.foreign, x.class).solve()
-		if o != found {
-			continue
-		}
-		if w := j.confirm(id, p, x.class, solved); w != nil {
-			return w
+		pr := j.problem(&local, p, p.foreign, x.class)
+		// What cannot be taken for the tenant's own makes the better example.
+		clear := *pr
+		clear.except = p.own
+		for _, pr := range []*problem{&clear, pr} {
+			solved, o := pr.solve()
+			if o != found {
+				continue
+			}
+			if w := j.confirm(id, p, x.class, solved); w != nil {
+				return w
+			}
 		}
 	}
 	return nil

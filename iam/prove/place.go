@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -142,7 +143,7 @@ func (d *ids) inferred(p policy.Pattern) []place {
 	name := bucket.String()
 	rest := []piece{{kind: textPiece, text: "/"}, {kind: runPiece, set: anyByte}}
 	if slices.ContainsFunc(bucket, d.isTenant) {
-		foreign, own := d.bucket(bucket, d.slot()), d.bucket(bucket, d.tenant...)
+		foreign, own := d.bucket(bucket, d.slot()), d.bucket(d.exact(bucket), d.tenant...)
 		return []place{
 			{kind: objectPlace, where: name + "/*", foreign: []words{join(append(slices.Clone(foreign), rest...))}, own: []words{join(append(slices.Clone(own), rest...))}},
 			{kind: bucketPlace, where: name, foreign: []words{foreign}, own: []words{own}},
@@ -164,6 +165,19 @@ func (d *ids) inferred(p policy.Pattern) []place {
 		{kind: listingPlace, where: name, bucket: named, foreign: []words{whole}, own: []words{whole}, prefixes: []words{listed}},
 		{kind: controlPlace, where: name, bucket: named, foreign: []words{whole}},
 	}
+}
+
+// exact takes the wildcards beside the tenant out of a bucket pattern: with
+// them a name is as well another tenant's.
+func (d *ids) exact(p policy.Pattern) policy.Pattern {
+	var out policy.Pattern
+	for i, t := range p {
+		if t.Kind == policy.Run && (i > 0 && d.isTenant(p[i-1]) || i+1 < len(p) && d.isTenant(p[i+1])) {
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // bucket gives the names that a bucket pattern means, with an id in the place
@@ -215,6 +229,22 @@ func (d *ids) concerns(a *policy.ARNPattern, l *Layout) bool {
 	found.must([]words{layout})
 	_, o := found.find(wordBudget)
 	return o != none
+}
+
+// Check tells what is wrong with a layout's pattern.
+func (l *Layout) Check() error {
+	parts := strings.SplitN(l.Pattern, ":", 6)
+	if len(parts) < 6 || parts[0] != "arn" || strings.Count(l.Pattern, tenantSlot) != 1 || !strings.Contains(parts[5], tenantSlot) {
+		return errors.New("write an ARN with one {tenant} in its last part, as in arn:aws:s3:::shared/{tenant}/*")
+	}
+	before, after, _ := strings.Cut(parts[5], tenantSlot)
+	switch {
+	case strings.ContainsAny(strings.Join(parts[:5], "")+before, "*?"):
+		return errors.New("no wildcard stands before {tenant}")
+	case after != "" && after[0] != '/' && after[0] != ':':
+		return errors.New("behind {tenant} stands /, : or nothing, so that no owner's name can be a part of another's")
+	}
+	return nil
 }
 
 // layoutWords reads a layout's pattern; false if it has not exactly one slot.

@@ -121,7 +121,9 @@ func (p *Prover) Universal(q Question) Report {
 	if q.EndTenants {
 		of = population{grammar: EndTenants, end: true}
 	}
-	return p.universal(of, q)
+	r := p.universal(of, q)
+	r.Assumptions = assumptions
+	return r
 }
 
 func (p *Prover) universal(of population, q Question) Report {

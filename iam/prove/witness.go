@@ -95,7 +95,8 @@ func (j *judgement) trials(p *problem) []string {
 // maxNamed bounds the ids that are set apart because policies name them.
 const maxNamed = 24
 
-// named lists the ids that stand in the policies as text.
+// named lists the ids that stand as text in the policies, or in the name of
+// the place.
 func (j *judgement) named(p *problem) []string {
 	var out []string
 	add := func(id string) {
@@ -104,16 +105,23 @@ func (j *judgement) named(p *problem) []string {
 		}
 	}
 	segment := setOf(j.grammar.First + j.grammar.Middle + j.grammar.Last)
+	split := func(text string) {
+		for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r > 255 || !segment.has(byte(r)) }) {
+			add(word)
+		}
+	}
 	p.patterns(func(all policy.Pattern) {
 		for _, t := range all {
-			if t.Kind != policy.Literal {
-				continue
-			}
-			for _, word := range strings.FieldsFunc(t.Text, func(r rune) bool { return r > 255 || !segment.has(byte(r)) }) {
-				add(word)
+			if t.Kind == policy.Literal {
+				split(t.Text)
 			}
 		}
 	})
+	for _, w := range p.place {
+		for _, piece := range w {
+			split(strings.TrimPrefix(piece.text, bucketARN))
+		}
+	}
 	return out
 }
 
