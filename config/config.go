@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/internal/dial"
 )
 
 // Config is how a node runs. Flags of carrel serve fill it.
@@ -51,6 +52,10 @@ type Config struct {
 	DropRoot bool
 	// DrainTimeout is how long a stopping node waits for open calls.
 	DrainTimeout time.Duration
+	// DialAllow are addresses, and prefixes in CIDR form, that the node connects
+	// to though they are not public: identity providers of one's own network.
+	// Empty allows none. See package internal/dial.
+	DialAllow []string
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
 }
@@ -97,6 +102,11 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxWorkers < 1 || c.BlankWorkers < 1 || c.BlankWorkers > c.MaxWorkers {
 		return fmt.Errorf("--blank-workers %d and --max-workers %d: need at least 1 and no more blank workers than workers", c.BlankWorkers, c.MaxWorkers)
+	}
+	for _, text := range c.DialAllow {
+		if _, err := dial.ParseAllowed(text); err != nil {
+			return fmt.Errorf("--dial-allow: %w", err)
+		}
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":

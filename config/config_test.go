@@ -29,6 +29,8 @@ func TestValidateRefusesWithRemedy(t *testing.T) {
 		"sync":                  {func(c *Config) { c.JournalSync = "never" }, "always"},
 		"workers":               {func(c *Config) { c.BlankWorkers = 9; c.MaxWorkers = 3 }, "at least 1"},
 		"log level":             {func(c *Config) { c.LogLevel = "loud" }, "debug"},
+		"no address":            {func(c *Config) { c.DialAllow = []string{"10.0.0.0/8", "idp.local"} }, "idp.local"},
+		"all addresses":         {func(c *Config) { c.DialAllow = []string{"0.0.0.0/0"} }, "every address"},
 		"no folder":             {func(c *Config) { c.DataDir = "" }, "--data"},
 	} {
 		c := Default()

@@ -280,6 +280,7 @@ func TestSettingsHaveFlags(t *testing.T) {
 		"InsecureHTTP": {"insecure-http", "true"}, "Region": {"region", "eu-west-1"}, "RootKey": {"root-key", "r"}, "JournalSync": {"journal-sync", "always"},
 		"WorkerBinary": {"worker-binary", "w"}, "BlankWorkers": {"blank-workers", "7"}, "MaxWorkers": {"max-workers", "8"}, "IdleWorker": {"idle-worker", "9m0s"},
 		"UserID": {"user-id", "10"}, "DropRoot": {"drop-root", "false"}, "DrainTimeout": {"drain-timeout", "11s"}, "LogLevel": {"log-level", "debug"},
+		"DialAllow": {"dial-allow", "10.0.0.0/8"},
 	}
 	fields := reflect.TypeFor[config.Config]()
 	for i := range fields.NumField() {
@@ -296,13 +297,13 @@ func TestSettingsHaveFlags(t *testing.T) {
 		c := &cobra.Command{}
 		configFlags(c.Flags(), &cfg)
 		before := reflect.ValueOf(config.Default()).Field(i).Interface()
-		if reflect.ValueOf(cfg).Field(i).Interface() != before {
+		if !reflect.DeepEqual(reflect.ValueOf(cfg).Field(i).Interface(), before) {
 			t.Errorf("--%s changes its setting without being given", v[0])
 		}
 		if err := c.Flags().Set(v[0], v[1]); err != nil {
 			t.Errorf("--%s: %v", v[0], err)
 		}
-		if reflect.ValueOf(cfg).Field(i).Interface() == before {
+		if reflect.DeepEqual(reflect.ValueOf(cfg).Field(i).Interface(), before) {
 			t.Errorf("--%s does not set %s", v[0], name)
 		}
 	}

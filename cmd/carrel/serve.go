@@ -144,5 +144,6 @@ func configFlags(f *pflag.FlagSet, c *config.Config) {
 	f.IntVar(&c.UserID, "user-id", c.UserID, "user that a node started as root becomes; its workers' users follow it")
 	f.BoolVar(&c.DropRoot, "drop-root", c.DropRoot, "become that user when started as root")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long a stopping node waits for calls under way")
+	f.StringSliceVar(&c.DialAllow, "dial-allow", c.DialAllow, "addresses or CIDR prefixes that the node connects to though they are not public, as an identity provider's")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 }
