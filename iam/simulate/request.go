@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/carrel-dev/carrel/iam/policy"
@@ -137,18 +138,25 @@ func (c *Case) context(r *policy.Request) *policy.Context {
 	return keys
 }
 
-// mustBeTrusted tells whether the resource has to allow explicitly even
-// inside its own account: a role that is to be assumed, and a key of KMS.
-func mustBeTrusted(action, resource string) bool {
-	service, name, _ := strings.Cut(strings.ToLower(action), ":")
-	switch service {
-	case "sts":
-		return strings.HasPrefix(name, "assumerole") || name == "tagsession" || name == "setsourceidentity"
-	case "kms":
-		parts := strings.SplitN(resource, ":", 6)
-		return len(parts) == 6 && strings.HasPrefix(parts[5], "key/")
+// mustBeTrusted tells whether the resource is a role that is to be assumed,
+// which has to allow explicitly even inside its own account.
+func mustBeTrusted(action string) bool {
+	name, found := strings.CutPrefix(strings.ToLower(action), "sts:")
+	return found && (strings.HasPrefix(name, "assumerole") || name == "tagsession" || name == "setsourceidentity")
+}
+
+// refusedByResource tells whether the resource is one that takes no Allow of
+// another: the platform's own, or a key of KMS whose policy does not allow. A
+// key's policy has to allow inside its own account too, if only the account.
+func refusedByResource(r *policy.Request, e *policy.Explanation) bool {
+	if platformOwned(r.Action, r.Resource) {
+		return true
 	}
-	return false
+	parts := strings.SplitN(r.Resource, ":", 6)
+	if len(parts) < 6 || parts[2] != "kms" || !strings.HasPrefix(parts[5], "key/") {
+		return false
+	}
+	return !slices.ContainsFunc(e.Statements, func(s policy.Reference) bool { return s.Layer == policy.LayerResource })
 }
 
 // platformOwned tells whether an action would change what belongs to the

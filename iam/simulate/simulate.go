@@ -149,8 +149,8 @@ func Decide(c *Case) Result {
 	case strings.EqualFold(r.Action, "sts:GetCallerIdentity"):
 		// Whoever has a credential may ask whose it is; no policy decides.
 		e.Verdict, e.Blocked = policy.Allowed, 0
-	case e.Verdict == policy.Allowed && platformOwned(r.Action, r.Resource):
-		e.Verdict, e.Blocked = policy.ImplicitlyDenied, 1<<policy.LayerResource
+	case e.Verdict != policy.ExplicitlyDenied && refusedByResource(r, &e):
+		e.Verdict, e.Blocked = policy.ImplicitlyDenied, e.Blocked|1<<policy.LayerResource
 	default:
 		for _, s := range e.Statements {
 			statements = append(statements, Statement{
@@ -193,7 +193,7 @@ func (c *Case) prepare() (*policy.Request, *policy.Layers, error) {
 
 func (c *Case) layers(r *policy.Request) (*policy.Layers, error) {
 	l := &policy.Layers{
-		TrustOnly:       mustBeTrusted(r.Action, r.Resource),
+		TrustOnly:       mustBeTrusted(r.Action),
 		SessionRequired: r.Principal.Type == policy.Federated,
 	}
 	var err error
