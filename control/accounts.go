@@ -67,7 +67,7 @@ func (s *Service) ensureManagement(ctx context.Context) error {
 		s.management = id
 		return s.findAdmin()
 	}
-	made, err := s.makeAccount(ctx, tenant.Tenant{Slug: tenant.Management, Plan: managementPlan})
+	made, err := s.makeAccount(ctx, tenant.Tenant{Slug: tenant.Management, Plan: managementPlan}, managementRoles)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,14 @@ func (s *Service) credentials(id, secret string, t tenant.Tenant) Credentials {
 }
 
 // CreateTenantInput says which tenant to make. Plan is DefaultPlan if empty;
-// Parent is empty for a tenant directly under the operators.
+// Parent is empty for a tenant directly under the operators. DefaultRoles asks
+// for the roles that CreateDefaultRoles makes.
 type CreateTenantInput struct {
-	Slug   string
-	Plan   string
-	Parent string
-	Tags   map[string]string
+	Slug         string
+	Plan         string
+	Parent       string
+	Tags         map[string]string
+	DefaultRoles bool
 }
 
 // CreateTenant makes a tenant with its user admin, an access key and the role
@@ -147,7 +149,11 @@ func (s *Service) CreateTenant(ctx context.Context, g iam.Grant, in CreateTenant
 	if _, taken := s.ix.slugs.get(slug); taken {
 		return Credentials{}, slugTaken(op, slug)
 	}
-	return s.makeAccount(ctx, t)
+	var roles []defaultRole
+	if in.DefaultRoles {
+		roles = tenantRoles
+	}
+	return s.makeAccount(ctx, t, roles)
 }
 
 func slugTaken(op string, slug tenant.Slug) error {
@@ -162,8 +168,8 @@ func checkPlan(name string) error {
 	return nil
 }
 
-// makeAccount writes a tenant as a whole.
-func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials, error) {
+// makeAccount writes a tenant as a whole, with roles for people.
+func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant, roles []defaultRole) (Credentials, error) {
 	const op = "control.makeAccount"
 	t.UID, t.Account, t.Status, t.CreatedAt = tenant.NewUID(), tenant.NewAccountID(), tenant.Active, s.cfg.Now().UTC()
 	for _, taken := s.ix.accounts.get(t.Account); taken; _, taken = s.ix.accounts.get(t.Account) {
@@ -172,7 +178,7 @@ func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials
 	if err := s.cfg.Keys.CreateTenant(t.UID); err != nil {
 		return Credentials{}, fault.Wrap(op, fault.Internal, err, "the tenant's key cannot be made")
 	}
-	writes, key, err := s.firstIdentities(t)
+	writes, key, err := s.firstIdentities(t, roles)
 	if err == nil {
 		err = s.commit(ctx, writes...)
 	}
@@ -192,7 +198,7 @@ func (s *Service) makeAccount(ctx context.Context, t tenant.Tenant) (Credentials
 
 // firstIdentities gives what is written of a new account, its own record last,
 // and the key of its admin.
-func (s *Service) firstIdentities(t tenant.Tenant) ([]write, directory.AccessKey, error) {
+func (s *Service) firstIdentities(t tenant.Tenant, roles []defaultRole) ([]write, directory.AccessKey, error) {
 	admin := directory.User{
 		Account: t.Account, Name: AdminUser, Path: "/", ARN: userARN(t.Account, AdminUser), UID: tenant.NewUID(), ID: newID(userID),
 		Attached: directory.Attached{Managed: []string{directory.AdministratorAccess}}, CreatedAt: t.CreatedAt,
@@ -220,15 +226,12 @@ func (s *Service) firstIdentities(t tenant.Tenant) ([]write, directory.AccessKey
 	if err != nil {
 		return nil, key, err
 	}
-	writes := []write{{key: userKey, record: admin}, {key: roleKey, record: role}, {key: keyKey, record: key}}
-	if t.Slug == tenant.Management {
-		roles, err := s.defaultRoles(t.Account, t.UID, managementRoles)
-		if err != nil {
-			return nil, key, err
-		}
-		writes = append(writes, roles...)
+	writes, err := s.defaultRoles(t.Account, t.UID, roles)
+	if err != nil {
+		return nil, key, err
 	}
-	return append(writes, write{key: tenantKey, record: tenantRecord{Tenant: t}}), key, nil
+	return append(writes, write{key: userKey, record: admin}, write{key: roleKey, record: role}, write{key: keyKey, record: key},
+		write{key: tenantKey, record: tenantRecord{Tenant: t}}), key, nil
 }
 
 func newAccessKeyID() string { return "AKIA" + rand.Text()[:16] }
