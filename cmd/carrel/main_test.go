@@ -107,12 +107,15 @@ func TestCommands(t *testing.T) {
 		// out and err hold texts that must be there; "!" before one: must not.
 		out, err []string
 	}{
-		"create": {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"tenantId":"acme"}`: "201 " + made},
+		"create": {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"defaultRoles":true,"tenantId":"acme"}`: "201 " + made},
 			out: []string{"export AWS_ACCESS_KEY_ID=AKIAACME\n", `export AWS_SECRET_ACCESS_KEY='s/e'\''c'`, "AWS_ENDPOINT_URL=http://127.0.0.1:9600"}, err: []string{"shown this once"}},
-		"create with options": {args: "tenant create acme --plan unlimited --tag tier=gold --parent initech",
-			answers: map[string]string{`POST /v1/tenants {"parent":"initech","plan":"unlimited","tags":{"tier":"gold"},"tenantId":"acme"}`: made}, out: []string{"AKIAACME"}},
-		"create twice": {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"tenantId":"acme"}`: `409 {"error":{"code":"ConflictException","kind":"conflict","message":"Taken.","requestId":"id-9"}}`},
+		"create with options": {args: "tenant create acme --plan unlimited --tag tier=gold --parent initech --default-roles=false",
+			answers: map[string]string{`POST /v1/tenants {"defaultRoles":false,"parent":"initech","plan":"unlimited","tags":{"tier":"gold"},"tenantId":"acme"}`: made}, out: []string{"AKIAACME"}},
+		"create twice": {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"defaultRoles":true,"tenantId":"acme"}`: `409 {"error":{"code":"ConflictException","kind":"conflict","message":"Taken.","requestId":"id-9"}}`},
 			code: exitOther, err: []string{"error ConflictException: Taken. (request id id-9)"}},
+		"default roles": {args: "tenant default-roles", answers: map[string]string{"POST /v1/default-roles": `{"roles":[{"name":"auditor","arn":"arn:aws:iam::1:role/auditor","policyArn":"arn:aws:iam::aws:policy/carrel/CarrelAuditor"}]}`},
+			out: []string{"role/auditor", "policy/carrel/CarrelAuditor"}},
+		"no default roles":   {args: "tenant default-roles -o json", answers: map[string]string{"POST /v1/default-roles": `{"roles":[]}`}, out: []string{"[]\n"}, err: []string{"All default roles"}},
 		"create badly named": {args: "tenant create Acme", code: exitUsage, err: []string{"tenant name"}},
 		"create unnamed":     {args: "tenant create", code: exitUsage, err: []string{"error Usage:", "--help"}},
 		"list": {args: "tenant list", answers: map[string]string{"GET /v1/tenants": `{"items":[` + acme + `],"nextCursor":"c"}`, "GET /v1/tenants?cursor=c": `{"items":[]}`},
@@ -153,7 +156,7 @@ func TestCommands(t *testing.T) {
 		"unheard of":      {args: "frobnicate", code: exitUsage, err: []string{"--help"}},
 		"unknown flag":    {args: "tenant list --colour", code: exitUsage, err: []string{"unknown flag"}},
 		"strange output":  {args: "tenant list -o yaml", code: exitUsage, err: []string{"table or json"}},
-		"broken node":     {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"tenantId":"acme"}`: `500 {"error":{"code":"ServiceException","kind":"internal","message":"Oh."}}`}, code: exitRemote},
+		"broken node":     {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"defaultRoles":true,"tenantId":"acme"}`: `500 {"error":{"code":"ServiceException","kind":"internal","message":"Oh."}}`}, code: exitRemote},
 		"version":         {args: "version", out: []string{version, "go1."}},
 		"group":           {args: "tenant", out: []string{"create", "suspend"}},
 		"completion":      {args: "completion bash", out: []string{"bash completion"}},
@@ -189,7 +192,7 @@ func contains(t *testing.T, text string, want []string) {
 
 func TestCreateJSON(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, map[string]string{`POST /v1/tenants {"tenantId":"acme"}`: made})
+	n := newNode(t, map[string]string{`POST /v1/tenants {"defaultRoles":true,"tenantId":"acme"}`: made})
 	r := n.run(t, "", "tenant", "create", "acme", "--output", "json")
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, []byte(r.out)); err != nil || compact.String() != made {

@@ -44,7 +44,7 @@ func (a *app) tenantCommand() *cobra.Command {
 		Aliases: []string{"tenants"},
 		Short:   "Make and manage tenants",
 		Example: "  carrel tenant create acme\n  carrel tenant list",
-	}, a.tenantCreate(), a.tenantList(), a.tenantShow(), a.tenantDelete(),
+	}, a.tenantCreate(), a.tenantList(), a.tenantShow(), a.tenantDelete(), a.tenantRoles(),
 		a.tenantState("suspend", "Refuse a tenant's calls and requests; its data stays"),
 		a.tenantState("resume", "Serve a suspended tenant again"))
 }
@@ -52,12 +52,16 @@ func (a *app) tenantCommand() *cobra.Command {
 func (a *app) tenantCreate() *cobra.Command {
 	var plan, parent string
 	var tags map[string]string
+	var roles bool
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a tenant with an account, a user admin, its access key and a role for functions",
 		Long: `Make a tenant: an account, its user admin with an access key, and a role "fn"
 that functions can be given, which allows nothing. The secret of the key is
 shown this once. Names are never given out again.
+
+The roles tenant-admin, tenant-developer and tenant-billing-reader, which people
+of the tenant can take on, are made with it.
 
 The output can be evaluated by a shell.`,
 		Example: `  carrel tenant create acme
@@ -68,7 +72,7 @@ The output can be evaluated by a shell.`,
 			if _, err := tenantPath(args[0]); err != nil {
 				return err
 			}
-			body := map[string]any{"tenantId": args[0]}
+			body := map[string]any{"tenantId": args[0], "defaultRoles": roles}
 			if plan != "" {
 				body["plan"] = plan
 			}
@@ -102,7 +106,47 @@ The output can be evaluated by a shell.`,
 	c.Flags().StringVar(&plan, "plan", "", "name of the plan (see carrel plan list)")
 	c.Flags().StringVar(&parent, "parent", "", "name of the tenant above it")
 	c.Flags().StringToStringVar(&tags, "tag", nil, "tag, as KEY=VALUE; may be repeated")
+	c.Flags().BoolVar(&roles, "default-roles", true, "make the roles for people; false for a tenant that only programs use")
 	return c
+}
+
+// defaultRole is a role for people as the node shows it.
+type defaultRole struct {
+	Name        string `json:"name"`
+	ARN         string `json:"arn"`
+	PolicyARN   string `json:"policyArn"`
+	Description string `json:"description"`
+}
+
+// tenantRoles makes what tenants lack that were made without roles.
+func (a *app) tenantRoles() *cobra.Command {
+	return &cobra.Command{
+		Use:   "default-roles",
+		Short: "Make the default roles of the own account that are not there",
+		Long: `Make the roles for people in the account of the credentials that are used:
+tenant-admin, tenant-developer and tenant-billing-reader, or operator and auditor
+in the management account. Those that are there stay as they are. Who may assume
+roles by its own policies can take them on.`,
+		Example: "  carrel tenant default-roles",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			made := struct {
+				Roles []defaultRole `json:"roles"`
+			}{[]defaultRole{}}
+			if err := a.do(c.Context(), client.Request{Method: http.MethodPost, Path: "/v1/default-roles"}, &made); err != nil {
+				return err
+			}
+			if len(made.Roles) == 0 {
+				a.say("All default roles are there.")
+			}
+			return a.print(made.Roles, func(w io.Writer) {
+				row(w, "ROLE", "POLICY")
+				for _, r := range made.Roles {
+					row(w, r.ARN, r.PolicyARN)
+				}
+			})
+		},
+	}
 }
 
 func (a *app) tenantList() *cobra.Command {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/gateway/caller"
@@ -77,12 +78,14 @@ type Directory interface {
 	TenantResource(tenant.Slug) string
 }
 
-// Tenants makes and finds tenants.
+// Tenants makes and finds tenants, and makes the roles of their people. All
+// else about roles is asked for by the protocol of IAM.
 type Tenants interface {
 	CreateTenant(context.Context, iam.Grant, control.CreateTenantInput) (control.Credentials, error)
 	GetTenant(context.Context, iam.Grant, tenant.Slug) (tenant.Tenant, error)
 	ListTenants(context.Context, iam.Grant, control.PageInput) (control.Page[tenant.Tenant], error)
 	SetPlan(ctx context.Context, g iam.Grant, slug tenant.Slug, plan string) (tenant.Tenant, error)
+	CreateDefaultRoles(context.Context, iam.Grant) ([]directory.Role, error)
 }
 
 // TenantStates says whether a tenant is served.
@@ -163,6 +166,7 @@ func newHandler(cfg Config) *handler {
 	h := &handler{Config: cfg, mux: http.NewServeMux(), polls: newPollers(), sealer: newProcessSealer()}
 	h.api = newAPI(h.mux)
 	h.tenants()
+	h.roles()
 	h.usage()
 	h.logs()
 	h.events()

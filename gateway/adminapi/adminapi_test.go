@@ -33,6 +33,7 @@ var routes = []struct{ method, path, body string }{
 	{"PUT", "/v1/tenants/globex/plan", `{"plan":"unlimited"}`},
 	{"DELETE", "/v1/tenants/globex", ""},
 	{"GET", "/v1/plans", ""},
+	{"POST", "/v1/default-roles", ""},
 	{"GET", "/v1/usage", ""},
 	{"GET", "/v1/usage/records", ""},
 	{"GET", "/v1/functions/greeter/logs", ""},
@@ -239,7 +240,7 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 	w.ledger.totals[acme.AccountID] = []meter.Total{{Account: acme.AccountID, Function: "greeter", Calls: 3, MBMillis: 1664}}
 	own := map[string]bool{
 		"/v1/plans": true, "/v1/usage": true, "/v1/usage/records": true, "/v1/functions/greeter/logs": true, "/v1/events": true,
-		"/v1/audit": true,
+		"/v1/audit": true, "/v1/default-roles": true,
 	}
 	for _, r := range routes {
 		a := w.do(t, acme, r.method, r.path, r.body)

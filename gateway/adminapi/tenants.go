@@ -69,10 +69,11 @@ type SlugInput struct {
 
 type createTenantInput struct {
 	Body struct {
-		TenantID string            `json:"tenantId" maxLength:"64" doc:"Name: 3 to 32 of a-z, 0-9 and '-', beginning with a letter" example:"acme"`
-		Plan     string            `json:"plan,omitempty" maxLength:"64" doc:"Name of a plan; default if left out"`
-		Parent   string            `json:"parent,omitempty" maxLength:"64" doc:"Name or account of the tenant above it"`
-		Tags     map[string]string `json:"tags,omitempty"`
+		TenantID     string            `json:"tenantId" maxLength:"64" doc:"Name: 3 to 32 of a-z, 0-9 and '-', beginning with a letter" example:"acme"`
+		Plan         string            `json:"plan,omitempty" maxLength:"64" doc:"Name of a plan; default if left out"`
+		Parent       string            `json:"parent,omitempty" maxLength:"64" doc:"Name or account of the tenant above it"`
+		Tags         map[string]string `json:"tags,omitempty"`
+		DefaultRoles bool              `json:"defaultRoles,omitempty" doc:"Also make the roles for people that CreateDefaultRoles makes"`
 	}
 }
 
@@ -113,7 +114,7 @@ func (h *handler) createTenant(ctx context.Context, in *createTenantInput) (*rep
 		return nil, err
 	}
 	c, err := h.Control.CreateTenant(ctx, g, control.CreateTenantInput{
-		Slug: string(slug), Plan: in.Body.Plan, Parent: in.Body.Parent, Tags: in.Body.Tags,
+		Slug: string(slug), Plan: in.Body.Plan, Parent: in.Body.Parent, Tags: in.Body.Tags, DefaultRoles: in.Body.DefaultRoles,
 	})
 	if err != nil {
 		return nil, err
