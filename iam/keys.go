@@ -175,8 +175,12 @@ func fillResource(c *policy.Context, r *Request, o *Object) {
 	if o.OrgPath != "" {
 		c.SetAll("aws:resourceorgpaths", []string{o.OrgPath})
 	}
+	ofIAM := strings.HasPrefix(r.Resource, "arn:aws:iam:")
 	for _, t := range o.Tags {
 		c.Set("aws:resourcetag/"+t.Key, t.Value)
+		if ofIAM {
+			c.Set("iam:resourcetag/"+t.Key, t.Value) // IAM's older name for it
+		}
 	}
 }
 

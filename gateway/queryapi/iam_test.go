@@ -314,6 +314,10 @@ func TestConditionKeys(t *testing.T) {
 			_, err := c.GetUser(ctx, &iam.GetUserInput{UserName: str(choice(allowed, "bounded", "admin"))})
 			return err
 		}},
+		{"iam:ResourceTag", "iam:GetUser", `{"StringEquals":{"iam:ResourceTag/team":"blue"}}`, func(c *iam.Client, allowed bool) error {
+			_, err := c.GetUser(ctx, &iam.GetUserInput{UserName: str(choice(allowed, "bounded", "admin"))})
+			return err
+		}},
 	} {
 		n++
 		who := b.user(t, c, fmt.Sprint("tester", n), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+tc.action+`","Resource":"*","Condition":`+tc.condition+`}]}`)
