@@ -48,13 +48,13 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, g iam.Grant, 
 	}
 	r = directory.Provider{
 		Account: account, ARN: ProviderResource(account, in.URL), URL: in.URL, ClientIDs: slices.Clone(in.ClientIDs),
-		Thumbprints: slices.Clone(in.Thumbprints), Tags: slices.Clone(in.Tags), CreatedAt: s.cfg.Now().UTC(),
+		Thumbprints: lowered(in.Thumbprints), Tags: slices.Clone(in.Tags), CreatedAt: s.cfg.Now().UTC(),
 	}
 	if _, taken := e.in.Providers.Taken(r.ARN); taken {
 		return directory.Provider{}, alreadyExists(e.op, "Provider with url %s already exists.", printable(in.URL))
 	}
 	if e.in.Providers.Len() >= maxProviders {
-		return directory.Provider{}, overQuota(e.op, "OpenIdConnectProvidersPerAccount", maxProviders)
+		return directory.Provider{}, overQuota(e.op, "OpenIDConnectProvidersPerAccount", maxProviders)
 	}
 	return r, e.create(ctx, providerFamily, foldedName(r.ARN), r)
 }
@@ -104,7 +104,22 @@ func checkThumbprints(op string, list []string) error {
 	return nil
 }
 
+// lowered gives thumbprints in lower case, as AWS keeps them.
+func lowered(thumbprints []string) []string {
+	list := make([]string, len(thumbprints))
+	for i, t := range thumbprints {
+		list[i] = strings.ToLower(t)
+	}
+	return list
+}
+
+// noProvider says it as AWS does, which has one sentence for Get and what
+// changes a provider's lists, and another for the rest.
 func noProvider(op, arn string) error {
+	switch op {
+	case opOf(ActionDeleteProvider), opOf(ActionTagProvider), opOf(ActionUntagProvider), opOf(ActionListProviderTags):
+		return noSuchEntity(op, "OpenId connect Provider %s cannot be found.", printable(arn))
+	}
 	return noSuchEntity(op, "OpenIDConnect Provider not found for arn %s", printable(arn))
 }
 
@@ -200,7 +215,7 @@ func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, g
 // UpdateOpenIDConnectProviderThumbprint replaces the thumbprints.
 func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, g iam.Grant, arn string, list []string) error {
 	return s.changeProvider(ctx, g, ActionUpdateProviderThumbprint, providerChange{arn, func(op string, r *directory.Provider) error {
-		r.Thumbprints = slices.Clone(list)
+		r.Thumbprints = lowered(list)
 		return checkThumbprints(op, list)
 	}})
 }

@@ -88,20 +88,24 @@ func service(r *http.Request) string {
 	} else if r.URL.RawQuery != "" && strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
 		scope = r.URL.Query().Get("X-Amz-Credential")
 	}
-	if scope == "" {
-		switch {
-		case strings.HasPrefix(r.URL.Path, "/v1/"):
-			return "carrel"
-		case r.URL.Path == "/" && (r.Method == http.MethodPost || strings.Contains(r.URL.RawQuery, "Action=")):
-			// Nobody signs AssumeRoleWithWebIdentity, the one operation of a
-			// service at this path that can do without.
-			return "sts"
-		}
-		return "lambda"
-	}
 	parts := strings.SplitN(scope, "/", 6)
-	if len(parts) < 5 {
-		return ""
+	if len(parts) >= 5 && served[parts[3]] {
+		return parts[3]
 	}
-	return parts[3]
+	switch {
+	case scope == "" && strings.HasPrefix(r.URL.Path, "/v1/"):
+		return "carrel"
+	case r.URL.Path == "/" && (r.Method == http.MethodPost || strings.Contains(r.URL.RawQuery, "Action=")):
+		// No operation of Lambda is at this path. Nobody signs
+		// AssumeRoleWithWebIdentity of STS, the one operation that can do
+		// without; of what else comes here, IAM refuses what is its own.
+		if strings.Contains(r.URL.RawQuery, "Version=2010-05-08") {
+			return "iam"
+		}
+		return "sts"
+	}
+	return "lambda"
 }
+
+// served are the services that requests are signed for.
+var served = map[string]bool{"carrel": true, "iam": true, "sts": true, "lambda": true}

@@ -108,8 +108,8 @@ func wire(e *fault.Error) (status int, code string) {
 
 // authenticationCode renames what only has another name where the signature
 // itself is refused: STS has an ExpiredTokenException for web identity tokens
-// and ExpiredToken for its own. An unknown key is answered in AWS's words,
-// which scripts look for.
+// and ExpiredToken for its own. An unknown key and a missing signature are answered in AWS's
+// words, which scripts look for.
 func authenticationCode(err error) error {
 	e := *fault.From("queryapi", err)
 	switch e.Code {
@@ -117,6 +117,8 @@ func authenticationCode(err error) error {
 		e.Code = "ExpiredToken"
 	case credential.CodeUnrecognizedClient:
 		e.Message, e.Remedy = "The security token included in the request is invalid.", ""
+	case credential.CodeMissingAuthentication:
+		e.Message, e.Remedy = "Request is missing Authentication Token", ""
 	}
 	return &e
 }

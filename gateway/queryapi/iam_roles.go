@@ -2,6 +2,7 @@ package queryapi
 
 import (
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/iam"
 )
 
@@ -75,9 +76,7 @@ func roleOperations() []operation {
 		served("CreateRole", onNewRole, createRole),
 		served("GetRole", onEntity, func(rq *request, g iam.Grant, in *oneRoleInput) (any, error) {
 			r, err := rq.h.Control.GetRole(rq.ctx, g, in.RoleName)
-			s := shownRole(r)
-			s.RoleLastUsed = &nothing{} // it is not kept; AWS has the element always
-			return roleReply{s}, err
+			return unusedRole(r), err
 		}),
 		served("ListRoles", onList[pathPage](sortRole), func(rq *request, g iam.Grant, in *pathPage) (any, error) {
 			p, err := rq.h.Control.ListRoles(rq.ctx, g, in.of())
@@ -164,5 +163,13 @@ func createRole(rq *request, g iam.Grant, in *createRoleInput) (any, error) {
 	r, err := rq.h.Control.CreateRole(rq.ctx, g, control.CreateRoleInput{
 		Name: in.RoleName, Path: in.Path, Description: in.Description, Trust: in.AssumeRolePolicyDocument,
 		MaxSession: in.MaxSessionDuration, Boundary: in.PermissionsBoundary, Tags: in.Tags.tags()})
-	return roleReply{shownRole(r)}, err
+	return unusedRole(r), err
+}
+
+// unusedRole shows a role with RoleLastUsed. It is not kept; AWS has the
+// element, empty, where a role was not used.
+func unusedRole(r directory.Role) roleReply {
+	s := shownRole(r)
+	s.RoleLastUsed = &nothing{}
+	return roleReply{s}
 }

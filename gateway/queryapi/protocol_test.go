@@ -209,6 +209,9 @@ func TestReplies(t *testing.T) {
 		t.Errorf("without a result: %s", got)
 	}
 	got = string(a.errorReply("the-id", "Sender", "NoSuchEntity", "a<b"))
+	if got := string(a.errorReply("the-id", "Sender", "InvalidAction", "")); !strings.Contains(got, `xmlns="http://webservices.amazon.com/AWSFault/2005-15-09"`) {
+		t.Errorf("an operation that is not known: %s", got)
+	}
 	want = xml.Header + `<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>a&lt;b</Message></Error><RequestId>the-id</RequestId></ErrorResponse>`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

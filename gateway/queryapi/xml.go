@@ -143,10 +143,17 @@ func (a *api) reply(operation, id string, output any) []byte {
 	return e.Bytes()
 }
 
+// faults is the namespace of errors that AWS's front door answers, before a
+// service has looked at the request.
+const faults = "http://webservices.amazon.com/AWSFault/2005-15-09"
+
 // errorReply makes the body of a refusal.
 func (a *api) errorReply(id, party, code, message string) []byte {
-	e := newEncoder()
-	e.WriteString(`<ErrorResponse xmlns="` + a.namespace + `">`)
+	e, namespace := newEncoder(), a.namespace
+	if code == "InvalidAction" {
+		namespace = faults
+	}
+	e.WriteString(`<ErrorResponse xmlns="` + namespace + `">`)
 	e.open("Error")
 	e.text("Type", party)
 	e.text("Code", code)

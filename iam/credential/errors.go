@@ -47,9 +47,10 @@ func incomplete(format string, args ...any) *fault.Error {
 	return refusal(CodeIncompleteSignature, format, args...).WithRemedy(remedyUseAnSDK)
 }
 
+// mismatch is in AWS's words, which people look up.
 func mismatch() *fault.Error {
-	return refusal(CodeSignatureDoesNotMatch, "the signature is not that of this request under this access key.").
-		WithRemedy("Check the secret access key, and that nothing changes the request after it is signed.")
+	return refusal(CodeSignatureDoesNotMatch, "The request signature we calculated does not match the signature you provided. "+
+		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 }
 
 func unrecognized() *fault.Error {
