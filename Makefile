@@ -50,6 +50,16 @@ bench: build ## measure everything in one go and print ratios (BEFORE=dir: besid
 	$(GO) run ./test/bench -bin $(BIN) $(if $(BEFORE),-before $(BEFORE))
 	$(GO) run -C test/bench/engines .
 
+VERSITYGW := $(BIN)/versitygw-1.8.0
+
+$(VERSITYGW):
+	GOBIN=$(abspath $(BIN)/install) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	mv $(BIN)/install/versitygw $@ && rmdir $(BIN)/install
+
+.PHONY: versitygw
+versitygw: build $(VERSITYGW) ## run Versity's IAM suite against a node (the first time builds it, some minutes)
+	$(GO) run ./test/versitygw -bin $(BIN) -suite $(VERSITYGW)
+
 .PHONY: lint
 lint: ## check formatting and the rules of this code base
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
