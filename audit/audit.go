@@ -162,6 +162,9 @@ func (l *Log) newEntry(r iam.Request, requestID, outcome string, err error) Entr
 	if err != nil {
 		f := fault.From("audit", err)
 		e.Kind, e.Code, e.Message = f.Kind.String(), f.Code, f.Text()
+		if f.Kind == fault.Denied {
+			e.Message = f.Message // the remedy may be an encoded message, which is for the caller
+		}
 	}
 	return e
 }

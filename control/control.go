@@ -215,7 +215,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), opened: newOpenedTokens(), tokens: token.NewRing(mac, cfg.Now)}
 	// The snapshots are confirmed by that clock.
-	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now})
+	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now, Explained: s.explain})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.builds, s.gate = newBuilds(s), newGate(s)
 	err = s.load(ctx)
