@@ -62,7 +62,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		Region: region, Control: w.control, Ledger: w.ledger, Logs: w.logs, Events: w.events,
 		Audit:    w.trail,
 		Status:   func() any { return map[string]any{"version": "test", "warnings": []string{}} },
-		Verifier: credential.New(credential.Config{Region: region, Services: []string{"carrel", "lambda"}, Lookup: w.control}),
+		Verifier: credential.New(credential.Config{Region: region, Services: []string{"carrel", "lambda"}, Lookup: w.control, Sessions: w.control}),
 	}
 	for _, f := range change {
 		f(&cfg)
