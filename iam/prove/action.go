@@ -108,7 +108,7 @@ func (a *actions) filter(all []*statement, c *actionClass) []*statement {
 
 // services lists the services that patterns name, and one that none does.
 func (a *actions) services(lists ...[]*statement) []string {
-	out := []string{"other"}
+	out := []string{""}
 	for _, list := range lists {
 		for _, s := range list {
 			for _, p := range s.Actions {
@@ -120,6 +120,10 @@ func (a *actions) services(lists ...[]*statement) []string {
 				}
 			}
 		}
+	}
+	out[0] = "other"
+	for slices.Contains(out[1:], out[0]) {
+		out[0] += "s"
 	}
 	return out
 }

@@ -150,8 +150,8 @@ func (c *consent) report() Report {
 	out.merge(c.providers(), nil)
 	said := map[string]bool{}
 	for _, who := range c.callers() {
-		for i := range c.guards {
-			f, found := c.judge(who, c.guards[i])
+		for _, g := range c.guardsOf(who) {
+			f, found := c.judge(who, g)
 			if found && !said[f.Policy+fmt.Sprint(f.Statement, f.Tenant)] {
 				said[f.Policy+fmt.Sprint(f.Statement, f.Tenant)] = true
 				out.add(f)
@@ -165,6 +165,15 @@ func (c *consent) report() Report {
 		}
 	}
 	return out
+}
+
+// guardsOf gives the guardrails that may bind a caller. Nothing binds one of an
+// account that is none of the organisation's.
+func (c *consent) guardsOf(who caller) []guard {
+	if who.anonymous || who.account != "" && c.byID[who.account] == nil || len(c.guards) == 0 {
+		return []guard{{of: &Account{}}}
+	}
+	return c.guards
 }
 
 // shares gives those that let a caller at this object, or a part of it.
@@ -390,7 +399,11 @@ func (c *consent) world(who caller, s *stand) *world {
 		w.means["aws:principalaccount"] = meaning{known: true, text: number}
 	}
 	always("aws:principalaccount", number)
-	always("aws:principalarn", join(slices.Concat(text("arn:aws:iam::"), number, text(":"), words{{kind: runPiece, set: anyByte}})))
+	var arns []words
+	for _, service := range []string{"iam", "sts"} { // a federated user's is of sts
+		arns = append(arns, join(slices.Concat(text("arn:aws:"+service+"::"), number, text(":"), words{{kind: runPiece, set: anyByte}})))
+	}
+	always("aws:principalarn", arns...)
 	if who.arn != "" && !strings.HasSuffix(who.arn, ":root") && !strings.Contains(who.arn, ":sts:") {
 		always("aws:principalarn", text(who.arn))
 	}

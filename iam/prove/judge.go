@@ -14,6 +14,9 @@ type population struct {
 	// end says that they are end tenants: the sessions of execution roles then
 	// carry their ids, and the account's slug says nothing about them.
 	end bool
+	// account is the slug of the account whose end tenants ask where other
+	// accounts own; empty where end tenants do.
+	account string
 	// anyOwner says that what any tenant owns counts as another's: whose role it
 	// is says nothing about whom the request is for.
 	anyOwner bool
@@ -38,7 +41,11 @@ type stand struct {
 // any is the stand of every tenant but some, by a mark.
 func (p *population) any(all *lang, except []string) *stand {
 	mark := words{{kind: markPiece, mark: firstMark}}
-	return p.stand(&world{marks: []*lang{p.grammar.lang(except...)}}, &ids{tenant: mark, own: []symbol{firstMark}, all: all})
+	own := []symbol{firstMark}
+	if p.account != "" {
+		own = symbols(p.account)
+	}
+	return p.stand(&world{marks: []*lang{p.grammar.lang(except...)}}, &ids{tenant: mark, own: own, all: all})
 }
 
 // one is the stand of one tenant.
@@ -46,6 +53,9 @@ func (p *population) one(all *lang, id string) *stand {
 	own := symbols(id)
 	if p.anyOwner {
 		own = nil
+	}
+	if p.account != "" {
+		own = symbols(p.account)
 	}
 	s := p.stand(&world{}, &ids{tenant: words{{kind: textPiece, text: id}}, own: own, all: all})
 	s.name = id
@@ -61,6 +71,11 @@ func (p *population) stand(w *world, d *ids) *stand {
 	}
 	if p.end {
 		w.known["carrel:accounttenant"] = facts{always: true, alone: true}
+		if p.account != "" {
+			slug := words{{kind: textPiece, text: p.account}}
+			w.means["carrel:accounttenant"] = meaning{known: true, text: slug}
+			w.known["carrel:accounttenant"] = facts{always: true, alone: true, must: [][]words{{slug}}}
+		}
 	} else {
 		w.means["carrel:endtenant"] = meaning{never: true}
 		w.known["carrel:endtenant"] = facts{never: true}
@@ -70,7 +85,12 @@ func (p *population) stand(w *world, d *ids) *stand {
 	for _, key := range []string{"aws:resourcetag/tenant_id", "s3:existingobjecttag/tenant_id"} {
 		w.known[key] = facts{alone: true, must: [][]words{{{d.slot()}}}}
 	}
-	w.known["aws:principaltype"] = facts{always: true, alone: true, must: [][]words{{{{kind: textPiece, text: "AssumedRole"}}}}}
+	// Who asks may be a user or any session; the same policies are attached to both.
+	types := []words{}
+	for _, t := range []string{"AssumedRole", "User", "FederatedUser", "Account"} {
+		types = append(types, words{{kind: textPiece, text: t}})
+	}
+	w.known["aws:principaltype"] = facts{always: true, alone: true, must: [][]words{types}}
 	w.known["aws:principalisawsservice"] = facts{always: true, alone: true, must: [][]words{{{{kind: textPiece, text: "false"}}}}}
 	return &stand{ids: d, world: w}
 }
@@ -106,6 +126,11 @@ type judgement struct {
 	// home are layouts of the principal's own account, which need no consent:
 	// they are judged whether policies name them or not.
 	home []Layout
+	// homeOnly leaves out all places but those of home.
+	homeOnly bool
+	// mine are the buckets of the account whose end tenants ask. What it keeps
+	// in them is its own, unless a pattern means to keep end tenants apart there.
+	mine map[string]bool
 }
 
 // first is the stand from which places are judged.
@@ -135,7 +160,10 @@ func (j *judgement) fix(s *stand) *stand {
 
 // places gives those to judge as a stand sees them.
 func (j *judgement) places(s *stand) []place {
-	out := slices.DeleteFunc(s.places(j.allows[0], j.layouts), func(p place) bool { return j.owned[p.bucket] })
+	var out []place
+	if !j.homeOnly {
+		out = slices.DeleteFunc(s.places(j.allows[0], j.layouts), func(p place) bool { return j.owned[p.bucket] && !(p.meant && j.mine[p.bucket]) })
+	}
 	for i := range j.home {
 		for _, p := range s.ofLayout(&j.home[i]) {
 			if !slices.ContainsFunc(out, func(q place) bool { return q.kind == p.kind && q.where == p.where }) {
@@ -148,6 +176,9 @@ func (j *judgement) places(s *stand) []place {
 
 func (j *judgement) prepare() {
 	j.all = j.grammar.lang()
+	if j.account != "" {
+		j.all = Slugs.lang()
+	}
 	for _, layer := range append([][]Policy{j.identity}, j.bounds...) {
 		allows, denies := statementsOf(layer)
 		j.allows = append(j.allows, allows)

@@ -20,14 +20,18 @@ func (p *Prover) Tenant(o *Organization, account string) Report {
 //
 // Whether a tenant reaches another is a question to one account at a time:
 // its identity policies can only reach what tenants share, by names, and all
-// else needs the consent of the account that owns it. So a change is judged in
-// the accounts that it is made in, and the number of others does not matter.
+// else needs the consent of the account that owns it. So identity policies are
+// judged in the accounts that a change is made in. Consents are looked at in all
+// accounts, since they may rest on guardrails of others; those that let nobody
+// else in take no time.
 func (p *Prover) Gate(o *Organization, c Change) Report {
 	e := newEnvironment(o)
 	out := Report{Result: Proved, Assumptions: assumptions}
 	found := map[string]bool{}
 	for _, a := range o.Accounts {
 		if !c.All && !slices.Contains(c.Accounts, a.ID) && !slices.Contains(c.Accounts, a.Slug) {
+			// What it lets in may have been bound by what guards a changed account.
+			out.merge(p.consents(e, a), o.Accepted)
 			continue
 		}
 		found[a.ID], found[a.Slug] = true, true

@@ -45,6 +45,9 @@ type place struct {
 	bucket string
 	// layout names the layout that says so; empty if it was inferred.
 	layout string
+	// meant says that the pattern that names it holds the tenant, so that whoever
+	// wrote it meant to keep tenants apart there.
+	meant bool
 }
 
 const bucketARN = "arn:aws:s3:::"
@@ -59,6 +62,9 @@ func (d *ids) places(allows []*statement, layouts []Layout) []place {
 	keep := func(all ...place) {
 		for _, p := range all {
 			key := string(rune('0'+p.kind)) + p.where
+			if p.meant {
+				key += " meant"
+			}
 			if !have[key] {
 				have[key] = true
 				out = append(out, p)
@@ -66,23 +72,38 @@ func (d *ids) places(allows []*statement, layouts []Layout) []place {
 		}
 	}
 	for _, s := range allows {
-		if s.NotResource {
-			continue
-		}
 		for i := range s.Resources {
-			if tokens, ok := d.bucketPattern(&s.Resources[i]); ok {
-				if l := layoutOf(tokens, layouts); l != nil {
-					keep(d.ofLayout(l)...)
-				} else {
-					keep(d.inferred(tokens)...)
-				}
-				for j := range layouts {
-					if d.concerns(&s.Resources[i], &layouts[j]) {
-						keep(d.ofLayout(&layouts[j])...)
-					}
-				}
+			found := d.named(&s.Resources[i], layouts)
+			if s.NotResource {
+				// It allows what it does not name, which may be a part of the bucket.
+				found = slices.DeleteFunc(found, func(p place) bool { return p.kind != objectPlace })
 			}
+			keep(found...)
 		}
+	}
+	return out
+}
+
+// named gives the places that one pattern names.
+func (d *ids) named(a *policy.ARNPattern, layouts []Layout) []place {
+	tokens, ok := d.bucketPattern(a)
+	if !ok {
+		return nil
+	}
+	var out []place
+	if l := layoutOf(tokens, layouts); l != nil {
+		out = d.ofLayout(l)
+	} else {
+		out = d.inferred(tokens)
+	}
+	for i := range layouts {
+		if d.concerns(a, &layouts[i]) {
+			out = append(out, d.ofLayout(&layouts[i])...)
+		}
+	}
+	meant := slices.ContainsFunc(tokens, d.isTenant)
+	for i := range out {
+		out[i].meant = meant
 	}
 	return out
 }
@@ -94,7 +115,7 @@ func (d *ids) bucketPattern(a *policy.ARNPattern) (policy.Pattern, bool) {
 		return nil, false
 	}
 	bucket, _, _ := divide(a.Parts[5])
-	names := slices.ContainsFunc(bucket, func(t policy.Token) bool { return t.Kind == policy.Literal })
+	names := slices.ContainsFunc(bucket, func(t policy.Token) bool { return t.Kind == policy.Literal || t.HasDefault && t.Default != "" })
 	return a.Parts[5], names || slices.ContainsFunc(a.Parts[5], d.isTenant)
 }
 

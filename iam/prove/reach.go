@@ -97,15 +97,20 @@ func (c *crowd) judgement(at *post) *judgement {
 
 func (c *crowd) prepare(at *post) *judgement {
 	j := &judgement{population: population{grammar: EndTenants, end: at.end, anyOwner: !at.end}, identity: at.role.Policies, principal: at.role.ARN, owned: map[string]bool{}}
-	for name := range c.owners {
+	j.mine = map[string]bool{}
+	for name, id := range c.owners {
 		j.owned[name] = true
+		j.mine[name] = at.end && id == c.account.ID
 	}
 	for _, l := range c.Layouts {
-		owner := c.byID[l.Account]
-		switch {
+		switch name, bucket := strings.CutPrefix(l.Pattern, bucketARN); {
 		case l.Account == c.account.ID:
 			j.home = append(j.home, l)
-		case owner == nil || owner.Management || !c.owns(l):
+		case c.operators(l) && bucket && at.end:
+			// Its owners are accounts: see across.
+			name, _, _ = strings.Cut(name, "/")
+			j.owned[name] = true
+		case c.operators(l) || !c.owns(l):
 			j.layouts = append(j.layouts, l)
 		}
 	}
@@ -128,6 +133,9 @@ func (c *crowd) prepare(at *post) *judgement {
 // data judges what a post reaches of other end tenants' objects.
 func (c *crowd) data(at *post) Report {
 	r := c.judgement(at).report()
+	if across := c.across(at); across != nil {
+		r.merge(across.report(), nil)
+	}
 	for i := range c.account.Resources {
 		if j := c.letIn(at, &c.account.Resources[i]); j != nil {
 			r.merge(j.report(), nil)
@@ -143,6 +151,27 @@ func (c *crowd) data(at *post) Report {
 		r.Result = worse(r.Result, r.Findings[i].Result)
 	}
 	return r
+}
+
+// across judges what the code of an end tenant reaches by bearing the name of
+// another account's tenant: in what the operators share out by tenants' names,
+// whose owners are accounts. Nil if there is nothing such.
+func (c *crowd) across(at *post) *judgement {
+	shared := slices.DeleteFunc(slices.Clone(c.Layouts), func(l Layout) bool { return !c.operators(l) })
+	if !at.end || len(shared) == 0 {
+		return nil
+	}
+	j := *c.judgement(at)
+	j.population.account, j.home, j.homeOnly = c.account.Slug, shared, true
+	j.allows, j.denies = nil, nil
+	j.prepare()
+	return &j
+}
+
+// operators tells whether a layout is of the operators' own resources.
+func (c *crowd) operators(l Layout) bool {
+	owner := c.byID[l.Account]
+	return owner == nil || owner.Management
 }
 
 // letIn judges what a resource's own policy lets a post do, past the post's
@@ -270,7 +299,8 @@ func (c *crowd) steps(at *post) []post {
 			continue
 		}
 		if sure, may := c.assumes(at, to); may {
-			step(to, false, "sts:AssumeRole", sure)
+			// The session still is one for the end tenant.
+			step(to, at.end, "sts:AssumeRole", sure)
 		}
 		if sure, may := c.passes(at, to); may {
 			step(to, false, "iam:PassRole and a function of its own", sure)

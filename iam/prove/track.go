@@ -143,6 +143,10 @@ func (w *world) solveValue(key string, all []constraint) ([]symbol, outcome) {
 	choice, complete := candidates(typed, texts)
 	if text, one := w.only(key); one {
 		choice, complete = []string{text}, true
+	} else if len(w.known[key].must) > 0 {
+		// A part that a constant divides off may have values of the key's
+		// language and none among the candidates.
+		complete = false
 	}
 	for _, text := range choice {
 		if meets(text, typed) {

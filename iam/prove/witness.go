@@ -252,13 +252,21 @@ func (j *judgement) owner(id string, p *place, resource string, s *solution) (st
 		for from := range len(text) {
 			for to := from + 1; to <= len(text) && to-from <= j.grammar.Max; to++ {
 				b := text[from:to]
-				if (b != id || j.anyOwner) && len(b) > len(best) && j.grammar.Contains(b) && member(language, b, text) {
+				if j.another(b, id) && len(b) > len(best) && member(language, b, text) {
 					best = b
 				}
 			}
 		}
 	}
 	return best, best != "" || p.kind == listingPlace
+}
+
+// another tells whether a text is the id of an owner other than the tenant.
+func (j *judgement) another(owner, tenant string) bool {
+	if j.account != "" {
+		return owner != j.account && Slugs.Contains(owner)
+	}
+	return (owner != tenant || j.anyOwner) && j.grammar.Contains(owner)
 }
 
 // member tells whether a text is of a language with an id in its slot.
