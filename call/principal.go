@@ -92,7 +92,8 @@ type Session struct {
 	// Chained tells that a role session asked for this one.
 	Chained bool `json:"chained,omitempty"`
 	// From are the ids of the key and of the sessions that this one was made
-	// with, the oldest first: when one of them ends by revocation, so does it.
+	// with, the oldest first, and whose they are: when one of them ends by
+	// revocation, so does it.
 	From []string `json:"from,omitempty"`
 }
 

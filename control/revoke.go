@@ -15,12 +15,19 @@ import (
 const ActionRevokeSession = "carrel:RevokeSession"
 
 // origin is how Session.From names a key or a session: with its account, for
-// ids are no secrets, and whoever knows one must not be able to end it.
-func origin(account tenant.AccountID, id string) string { return string(account) + "/" + id }
+// ids are no secrets, and whoever knows one must not be able to end it; and
+// with the user or role that it is of, so that what ends all of its sessions
+// also ends those in which it went on as another role.
+func origin(account tenant.AccountID, id, issuer string) string {
+	return string(account) + "/" + id + " " + issuer
+}
 
-func splitOrigin(s string) (tenant.AccountID, string) {
-	account, id, _ := strings.Cut(s, "/")
-	return tenant.AccountID(account), id
+// splitOrigin takes apart what origin made. Sessions of before it named the
+// issuer have none.
+func splitOrigin(s string) (account tenant.AccountID, id, issuer string) {
+	of, rest, _ := strings.Cut(s, "/")
+	id, issuer, _ = strings.Cut(rest, " ")
+	return tenant.AccountID(of), id, issuer
 }
 
 // isSessionID tells whether a text is the id of a session, a bearer token or
@@ -35,7 +42,8 @@ type RevokeSessionInput struct {
 	Account tenant.AccountID
 	// What is the id of one, which is its access key id; the id of a key, for
 	// all sessions that were made with it; the ARN of a role or user, for all
-	// that are of it until now; or "*", for all of the account until now.
+	// until now that are of it or that it made; or "*", for all of the account
+	// until now.
 	What   string
 	Reason string
 }

@@ -134,8 +134,9 @@ func (s *Service) sessionRevoked(p *call.Principal) bool {
 		return true
 	}
 	for _, from := range session.From {
-		account, id := splitOrigin(from)
-		if s.ix.revokes(account, id, session.Issued) || s.ix.revokes(account, allSessions, session.Issued) {
+		account, id, issuer := splitOrigin(from)
+		if s.ix.revokes(account, id, session.Issued) || s.ix.revokes(account, issuer, session.Issued) ||
+			s.ix.revokes(account, allSessions, session.Issued) {
 			return true
 		}
 	}

@@ -197,11 +197,12 @@ func (s *Service) issuing(ctx context.Context, grants []iam.Grant, asked []iam.R
 // and what that was made with.
 func from(p *call.Principal) []string {
 	var list []string
+	issuer := p.ARN
 	if p.Session != nil {
-		list = slices.Clone(p.Session.From)
+		list, issuer = slices.Clone(p.Session.From), p.Session.Issuer
 	}
 	if p.AccessKeyID != "" {
-		list = append(list, origin(p.Account, p.AccessKeyID))
+		list = append(list, origin(p.Account, p.AccessKeyID, issuer))
 	}
 	return list
 }

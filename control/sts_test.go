@@ -115,7 +115,7 @@ func TestAssumedRoleIsTheRole(t *testing.T) {
 	if !app.allowed(ActionListFunctions, s.AccountResource(acme.account)) {
 		t.Error("the session may not do what the role may")
 	}
-	if s := app.me.Session; s.From[0] != origin(acme.account, acme.me.AccessKeyID) || s.SourceIdentity != "ann" || s.Chained {
+	if s := app.me.Session; s.From[0] != origin(acme.account, acme.me.AccessKeyID, acme.me.ARN) || s.SourceIdentity != "ann" || s.Chained {
 		t.Errorf("session %+v", s)
 	}
 }
@@ -459,7 +459,10 @@ func TestRevokedSessionsEndWithAllThatCameOfThem(t *testing.T) {
 		another, abroad bool
 	}{
 		"one session":       {func(c SessionCredentials) string { return c.AccessKeyID }, false, false, true, false},
-		"all of a role":     {func(SessionCredentials) string { return one }, false, true, false, true},
+		"all of a role":     {func(SessionCredentials) string { return one }, false, false, false, false},
+		"all of the next":   {func(SessionCredentials) string { return two }, true, false, true, true},
+		"all of a user":     {func(SessionCredentials) string { return acme.me.ARN }, false, false, false, false},
+		"all of another":    {func(SessionCredentials) string { return userARN(acme.account, "ann") }, true, true, true, true},
 		"all of a key":      {func(SessionCredentials) string { return acme.me.AccessKeyID }, false, false, false, false},
 		"all of an account": {func(SessionCredentials) string { return "*" }, false, false, false, false},
 		"another session":   {func(SessionCredentials) string { return "ASIAXXXXXXXXXXXXXXXX" }, true, true, true, true},
