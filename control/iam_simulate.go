@@ -16,7 +16,14 @@ import (
 
 // The bounds of one simulation, our own.
 const (
-	maxSimulated        = 1_000 // actions times resources
+	maxSimulated = 1_000 // actions times resources
+	// A request of 1 MB could ask for hours of work and gigabytes of answers
+	// without bounds on the bytes of the policies times the questions times
+	// the values of condition keys, on the condition keys of the policies
+	// times the questions, and on the statements that are told of one answer.
+	maxSimulatedWork    = 128 << 20
+	maxSimulatedMissing = 50_000
+	maxSimulatedMatches = 50
 	maxSimulatedTexts   = 100
 	maxSimulatedKeys    = 300
 	maxSimulatedValues  = 1_000
@@ -135,7 +142,16 @@ type simulation struct {
 	resource *policy.Set
 	owner    tenant.AccountID
 	named    map[string]string // the texts by their names
-	keys     []string          // condition keys of all policies
+	keys     []string          // condition keys of all policies, each once
+	places   map[place][2]Position
+	// size is the bytes of all policies, values the number of Keys' values.
+	size, values int
+}
+
+// place names a statement.
+type place struct {
+	policy string
+	index  int
 }
 
 type simulatedCaller struct {
@@ -199,6 +215,9 @@ func (m *simulation) run() (Page[SimulateResult], error) {
 	if err := m.prepare(); err != nil {
 		return Page[SimulateResult]{}, err
 	}
+	if n*m.size*(1+m.values) > maxSimulatedWork || n*len(m.keys) > maxSimulatedMissing {
+		return Page[SimulateResult]{}, invalidInput(m.op, "%d actions and resources with policies of %d bytes, %d condition keys and %d values are too many at once.", n, m.size, len(m.keys), m.values)
+	}
 	var order []string
 	at := make(map[string]int, n)
 	for i := range n {
@@ -221,7 +240,7 @@ func (m *simulation) prepare() error {
 		return err
 	}
 	sources := make([]policy.Source, 0, 8)
-	m.named = map[string]string{}
+	m.named, m.places = map[string]string{}, map[place][2]Position{}
 	for _, t := range m.texts.Identity {
 		doc, ok := m.s.compiler.Parse(t.Kind, t.Text)
 		if !ok {
@@ -244,7 +263,12 @@ func (m *simulation) prepare() error {
 	if err := m.bound(); err != nil {
 		return err
 	}
-	return m.about()
+	if err := m.about(); err != nil {
+		return err
+	}
+	slices.Sort(m.keys)
+	m.keys = slices.Compact(m.keys)
+	return nil
 }
 
 func (m *simulation) checkKeys() error {
@@ -255,6 +279,7 @@ func (m *simulation) checkKeys() error {
 		if k.Name == "" || len(k.Name) > 256 || len(k.Values) > maxSimulatedValues {
 			return invalidInput(m.op, "The condition key %s is malformed.", printable(k.Name))
 		}
+		m.values += len(k.Values)
 	}
 	return nil
 }
@@ -262,6 +287,7 @@ func (m *simulation) checkKeys() error {
 // take notes a policy that is looked at.
 func (m *simulation) take(name, text string, doc *policy.Document) policy.Source {
 	m.named[name] = text
+	m.size += len(text)
 	m.keys = append(m.keys, contextKeys(doc)...)
 	return policy.Source{Name: name, Document: doc}
 }
@@ -356,14 +382,24 @@ func (m *simulation) ask(action, resource string) SimulateResult {
 		Action: action, Resource: resource, Verdict: e.Verdict, MissingKeys: e.Absent, Missing: e.Missing,
 		AllowedByOrganization: !e.Has(policy.LayerSCP), AllowedByBoundary: !e.Has(policy.LayerBoundary), BoundaryUsed: m.subject.Boundary != nil,
 	}
-	for _, st := range e.Statements {
+	for _, st := range e.Statements[:min(len(e.Statements), maxSimulatedMatches)] {
 		matched := MatchedStatement{Policy: st.Policy, Layer: st.Layer, Index: st.Index, SID: st.SID}
 		if text, known := m.named[st.Policy]; known && st.Layer != policy.LayerSCP {
-			matched.Start, matched.End = statementAt(text, st.Index)
+			matched.Start, matched.End = m.at(st.Policy, text, st.Index)
 		}
 		r.Matched = append(r.Matched, matched)
 	}
 	return r
+}
+
+// at is statementAt, which reads the text once for all answers.
+func (m *simulation) at(name, text string, index int) (start, end Position) {
+	p, known := m.places[place{name, index}]
+	if !known {
+		p[0], p[1] = statementAt(text, index)
+		m.places[place{name, index}] = p
+	}
+	return p[0], p[1]
 }
 
 // GetContextKeysForCustomPolicy lists the condition keys that policies name,

@@ -1,8 +1,6 @@
 package iam
 
 import (
-	"slices"
-
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/iam/policy"
 )
@@ -28,7 +26,7 @@ type Explained struct {
 }
 
 // Simulate tells what would be decided and why. The keys are those that the
-// policies name, to find out which of them the request lacks.
+// policies name, each once, to find out which of them the request lacks.
 func (a *Authority) Simulate(s Simulation, keys []string) Explained {
 	p := s.Principal
 	if s.Issuer != "" && p.Session == nil {
@@ -50,7 +48,7 @@ func (a *Authority) Simulate(s Simulation, keys []string) Explained {
 		Resource: s.Object.Policy, RCPs: s.Object.RCPs, SessionRequired: false,
 	})}
 	for _, key := range keys {
-		if _, found := request.Context.Get(key); !found && !slices.Contains(e.Absent, key) {
+		if _, found := request.Context.Get(key); !found {
 			e.Absent = append(e.Absent, key)
 		}
 	}
