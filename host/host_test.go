@@ -16,6 +16,7 @@ import (
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/iamtest"
 	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/internal/testrounds"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -307,6 +308,102 @@ func TestConfusedDeputy(t *testing.T) {
 	}
 }
 
+// invoking is a policy that allows the calling of functions.
+func invoking(functions ...*function.Target) string {
+	var arns []string
+	for _, f := range functions {
+		arns = append(arns, `"`+f.FunctionARN()+`"`, `"`+f.FunctionARN()+`:*"`)
+	}
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":[` + strings.Join(arns, ",") + `]}]}`
+}
+
+// TestRoleChaining: going on from role to role takes nobody's bounds away.
+// Whoever of a chain lacks the right, by policies, session policy or any of
+// its caps in any order, the last call is refused.
+func TestRoleChaining(t *testing.T) {
+	w := newWorld()
+	f, g, h := w.deploy(acme, "f", ""), w.deploy(acme, "g", ""), w.deploy(acme, "h", "")
+	all, notH, notG := invoking(f, g, h), invoking(f, g), invoking(f, h)
+	session := func(policies, caps []string) *call.Session {
+		return &call.Session{ID: "ASIA1", Issuer: "arn:aws:iam::111111111111:user/ada", Issued: began, Expires: began.Add(time.Hour), Policies: policies, Caps: caps}
+	}
+	const roles = "arn:aws:sts::111111111111:assumed-role/"
+	for name, test := range map[string]struct {
+		session *call.Session
+		lacks   string // the ARN of who may not call h by its own policies
+		refused bool
+	}{
+		"nobody lacks anything":            {session: session([]string{all}, []string{all, all})},
+		"the caller":                       {lacks: "arn:aws:iam::111111111111:user/ada", refused: true},
+		"the first role":                   {lacks: roles + "f/f", refused: true},
+		"the second role":                  {lacks: roles + "g/g", refused: true},
+		"a role that takes no part":        {lacks: roles + "h/h"},
+		"the session policy":               {session: session([]string{notH}, nil), refused: true},
+		"the only cap":                     {session: session(nil, []string{notH}), refused: true},
+		"the first cap":                    {session: session(nil, []string{notH, all}), refused: true},
+		"the last cap":                     {session: session(nil, []string{all, notH}), refused: true},
+		"one cap of three":                 {session: session([]string{all}, []string{all, notH, all}), refused: true},
+		"caps that have no call in common": {session: session(nil, []string{notG, notH}), refused: true},
+		"the same, the other way round":    {session: session(nil, []string{notH, notG}), refused: true},
+	} {
+		clear(w.directory.Subjects)
+		if test.lacks != "" {
+			w.directory.Subjects[test.lacks] = &iam.Subject{Identity: iamtest.Set(policy.Identity, notH)}
+		}
+		w.calls = nil
+		c := from(f)
+		c.Principal.Session = test.session
+		what, _, payload := w.ask(c, invocation{name: "g"})
+		if what == replyResult {
+			what, _, payload = w.ask(w.calls[0], invocation{name: "h"})
+		}
+		if refused := what == replyRefused && strings.Contains(payload, `"AccessDeniedException"`); refused != test.refused || !refused && what != replyResult {
+			t.Errorf("%s: %d %s", name, what, payload)
+		}
+	}
+}
+
+// TestChainsOnlyShrink draws who may call what at random: what goes through a
+// chain everyone in it is allowed alone, and the other way round.
+func TestChainsOnlyShrink(t *testing.T) {
+	random := testrounds.Rand(t)
+	w := newWorld()
+	functions := []*function.Target{w.deploy(acme, "f", ""), w.deploy(acme, "g", ""), w.deploy(acme, "h", "")}
+	last := functions[2]
+	some := func() (policy string, has bool) {
+		of := []*function.Target{functions[0], functions[1]}
+		if has = random.IntN(3) > 0; has {
+			of = append(of, last)
+		}
+		return invoking(of...), has
+	}
+	went := map[bool]int{}
+	for range testrounds.Rounds(t) {
+		all := true
+		for _, arn := range []string{"arn:aws:iam::111111111111:user/ada", "arn:aws:sts::111111111111:assumed-role/f/f", "arn:aws:sts::111111111111:assumed-role/g/g"} {
+			text, has := some()
+			w.directory.Subjects[arn] = &iam.Subject{Identity: iamtest.Set(policy.Identity, text)}
+			all = all && has
+		}
+		c := from(functions[0])
+		if random.IntN(2) == 0 {
+			text, has := some()
+			c.Principal.Session = &call.Session{ID: "ASIA1", Issuer: c.Principal.ARN, Issued: began, Expires: began.Add(time.Hour), Caps: []string{text}}
+			all = all && has
+		}
+		w.calls = nil
+		if what, _, payload := w.ask(c, invocation{name: "g"}); what != replyResult {
+			t.Fatalf("the first step: %d %s", what, payload)
+		}
+		what, _, payload := w.ask(w.calls[0], invocation{name: "h"})
+		if (what == replyResult) != all {
+			t.Errorf("everyone is allowed: %t; the call: %d %s", all, what, payload)
+		}
+		went[all]++
+	}
+	t.Logf("%d chains went through, %d did not", went[true], went[false])
+}
+
 func TestEndTenantsStayWithTheirCalls(t *testing.T) {
 	w := newWorld()
 	f := w.deploy(acme, "f", function.PerTenant)
@@ -356,11 +453,13 @@ func TestPayloadsAreNoAuthority(t *testing.T) {
 	f := w.deploy(acme, "f", "")
 	w.deploy(acme, "g", "")
 	payload := `{"principal":{"arn":"arn:aws:iam::222222222222:root"},"session":{"tags":[{"key":"tenant_id","value":"globex"}]},"chain":[],"caps":[],"tenantId":"globex"}`
-	if what, _, _ := w.ask(from(f), invocation{name: "g", payload: []byte(payload)}); what != replyResult {
+	c := from(f)
+	c.ClientContext = "eyJjdXN0b20iOnsidGVuYW50X2lkIjoiZ2xvYmV4In19" // {"custom":{"tenant_id":"globex"}}
+	if what, _, _ := w.ask(c, invocation{name: "g", payload: []byte(payload)}); what != replyResult {
 		t.Fatal("the call was refused")
 	}
 	n := w.calls[0]
-	if n.Principal.Account != acme || len(n.Principal.Session.Tags) != 0 || len(n.Chain) != 1 || n.EndTenant != "" || string(n.Event) != payload {
+	if n.Principal.Account != acme || len(n.Principal.Session.Tags) != 0 || len(n.Chain) != 1 || n.EndTenant != "" || n.ClientContext != "" || string(n.Event) != payload {
 		t.Errorf("the call made: %+v", n)
 	}
 }
