@@ -263,7 +263,10 @@ func (p *parser) actions(s *Statement, e elements, path string) *Error {
 		if err := p.checkAction(text); err != nil {
 			return err.at(path)
 		}
-		pattern, _ := parsePattern(lower(text), syntax{wildcards: true}) // fails on variables only
+		pattern, wrong := parsePattern(lower(text), syntax{wildcards: true})
+		if wrong != nil {
+			return wrong.at(path)
+		}
 		s.Actions = append(s.Actions, pattern)
 		p.here().actions = append(p.here().actions, path)
 		return nil

@@ -132,6 +132,7 @@ func TestRefused(t *testing.T) {
 		"variable's length":       {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${aws:`+strings.Repeat("b", maxKey)+`}"`), "$.Statement[0].Resource", "bytes"},
 		"many variables":          {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::`+strings.Repeat("${tenant_id}", maxVariables+1)+`"`), "$.Statement[0].Resource", "9 variables"},
 		"many marks":              {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::`+strings.Repeat("?", maxOnes+1)+`"`), "$.Statement[0].Resource", "33 question marks"},
+		"many marks in an action": {Identity, in(Version2012, `"Effect":"Deny","Action":"s3:`+strings.Repeat("?", maxOnes+1)+`","Resource":"*"`), "$.Statement[0].Action", "33 question marks"},
 		"default unquoted":        {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, x}"`), "$.Statement[0].Resource", "default"},
 		"default unclosed":        {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, 'x}"`), "$.Statement[0].Resource", "default"},
 		"default with a tail":     {Identity, in(Version2012, `"Effect":"Allow",`+s3+`,"Resource":"arn:aws:s3:::${tenant_id, 'x'y}"`), "$.Statement[0].Resource", "default"},
