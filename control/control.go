@@ -80,6 +80,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/prove"
 	"github.com/carrel-dev/carrel/iam/token"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/store"
@@ -175,6 +176,8 @@ type Service struct {
 	uses           keyUses
 	compiler       *directory.Compiler
 	levels         levelMaker
+	overview       *overview
+	prover         *prove.Prover
 	tokens         *token.Ring
 	opened         *openedTokens
 	live           func(requestID string) bool
@@ -213,11 +216,11 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), opened: newOpenedTokens(), tokens: token.NewRing(mac, cfg.Now)}
+	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), opened: newOpenedTokens(), tokens: token.NewRing(mac, cfg.Now), prover: prove.New()}
 	// The snapshots are confirmed by that clock.
 	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now, Explained: s.explain})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.builds, s.gate = newBuilds(s), newGate(s)
+	s.builds, s.gate, s.overview = newBuilds(s), newGate(s), newOverview(s)
 	err = s.load(ctx)
 	if err == nil {
 		_, err = s.gate.settle(ctx)

@@ -155,7 +155,7 @@ func TestKilledBetweenWrites(t *testing.T) {
 		}, 0},
 		"let somebody call": {func(o, _ who) error {
 			_, err := o.s.AddPermission(ctx, o.may(ActionAddPermission, "f"), PermissionInput{
-				Name: "f", Qualifier: "live", StatementID: "more", Action: "lambda:InvokeFunction", Principal: "*", SourceAccount: string(o.account),
+				Name: "f", Qualifier: "live", StatementID: "more", Action: "lambda:InvokeFunction", Principal: "s3.amazonaws.com", SourceAccount: string(o.account),
 			})
 			return err
 		}, 0},

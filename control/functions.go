@@ -68,7 +68,8 @@ func (s *Service) CreateFunction(ctx context.Context, g iam.Grant, in CreateFunc
 	if err != nil {
 		return FunctionView{}, err
 	}
-	if err := s.save(ctx, k, 0, r); err != nil {
+	// What it runs as decides what its calls may reach.
+	if err := s.commit(ctx, write{key: k, record: r}); err != nil {
 		return FunctionView{}, err
 	}
 	defer s.builds.add(a.account, r.UID)

@@ -127,19 +127,22 @@ func TestDefaultRolesMayWhatTheyAreFor(t *testing.T) {
 	for _, o := range []who{operator, acme, globex} {
 		o.active(o.input("f", "f"))
 	}
-	// Globex lets everybody call its function. That is for other tenants to
-	// use; operators hold no data actions even so.
-	_, err := s.AddPermission(ctx, globex.may(ActionAddPermission, "f"), PermissionInput{
-		Name: "f", StatementID: "all", Action: iam.InvokeAction, Principal: "*",
-	})
-	globex.must(err)
+	// Globex lets the others call its function. That is for tenants to use;
+	// operators hold no data actions even so.
+	globex.shares(s.FunctionResource(globex.account, "f"), "acme")
+	for _, o := range []who{acme, operator} {
+		_, err := s.AddPermission(ctx, globex.may(ActionAddPermission, "f"), PermissionInput{
+			Name: "f", StatementID: string(o.account), Action: iam.InvokeAction, Principal: string(o.account),
+		})
+		globex.must(err)
+	}
 
 	for _, c := range []struct {
 		of    who
 		role  string
 		may   string // what it may of its own account
 		not   string // exceptions to that
-		calls bool   // whether it may call what globex lets everybody call
+		calls bool   // whether it may call what globex lets it call
 	}{
 		{operator, RoleOperator, "*", "", false},
 		{operator, RoleAuditor, "*:Get* *:List* iam:Simulate*",

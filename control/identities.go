@@ -39,6 +39,7 @@ func (ix *index) installIdentity(c directory.Change) {
 // change puts the account as it is after changes in place of what it was.
 func (ix *index) change(id tenant.AccountID, changes ...directory.Change) {
 	defer ix.generation.Add(1)
+	ix.touch(id)
 	before, found := ix.identities.get(id)
 	if !found {
 		before = directory.NewAccount(id)

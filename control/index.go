@@ -54,6 +54,23 @@ type index struct {
 
 	// generation counts the changes that decisions depend on.
 	generation atomic.Uint64
+
+	// touched are the accounts that changed since the prover's view of them was
+	// made; tree counts changes of the tree and of what is attached to it.
+	touched map[tenant.AccountID]struct{}
+	tree    uint64
+}
+
+// touch notes that an account changed. The lock is held.
+func (ix *index) touch(id tenant.AccountID) { ix.touched[id] = struct{}{} }
+
+// takeTouched gives the accounts that changed since it was called last, and
+// the count of the changes of the tree.
+func (ix *index) takeTouched() (accounts map[tenant.AccountID]struct{}, tree uint64) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	accounts, ix.touched = ix.touched, map[tenant.AccountID]struct{}{}
+	return accounts, ix.tree
 }
 
 type held[T any] struct {
@@ -108,6 +125,7 @@ func newIndex() *index {
 		reserved:   map[tenant.AccountID]int{},
 		codeSize:   map[tenant.AccountID]int64{},
 		loads:      map[tenant.AccountID][]directory.Change{},
+		touched:    map[tenant.AccountID]struct{}{},
 		accounts:   newTable[tenant.AccountID, *account](),
 		slugs:      newTable[tenant.Slug, tenant.AccountID](),
 		identities: newTable[tenant.AccountID, *directory.Account](),
@@ -217,10 +235,12 @@ func (ix *index) install(c store.Item[any], before, after any) {
 func (ix *index) installTenant(c store.Item[any], before, after any) {
 	defer ix.generation.Add(1)
 	if after == nil { // tenants leave a tombstone: this one cannot be read
+		ix.touch(before.(*tenantRecord).Account)
 		ix.accounts.remove(before.(*tenantRecord).Account)
 		return
 	}
 	r := after.(*tenantRecord)
+	ix.touch(r.Account)
 	plan, found := admit.Plans()[r.Plan]
 	if !found {
 		plan = admit.Plans()[DefaultPlan]
@@ -323,6 +343,7 @@ func (ix *index) show(uid tenant.UID) {
 	old := f.view
 	if old != nil {
 		ix.account(old, -1)
+		ix.touch(old.Account)
 	}
 	if f.function == nil {
 		f.view = nil
@@ -341,6 +362,7 @@ func (ix *index) show(uid tenant.UID) {
 	}
 	f.view = view(f)
 	ix.account(f.view, 1)
+	ix.touch(f.view.Account)
 	ix.functions.set(functionName{f.view.Account, f.view.Name}, f.view)
 	if ix.names[f.view.Account] == nil {
 		ix.names[f.view.Account] = map[function.Name]struct{}{}
@@ -415,6 +437,14 @@ func (ix *index) overRevocations(now time.Time) map[store.Key]store.Revision {
 		}
 	}
 	return over
+}
+
+// record gives a record as it is now; nil if there is none, or none that can
+// be read.
+func (ix *index) record(k store.Key) any {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.records[k].T
 }
 
 // revision gives the last known revision of a record; zero if it has none.

@@ -1,7 +1,164 @@
 package control
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/carrel-dev/carrel/control/directory"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/iam/prove"
+)
+
+// The codes of changes that the isolation prover does not let through.
+const (
+	CodeIsolationViolation = "IsolationViolation"
+	CodeIsolationUnknown   = "IsolationUnknown"
+)
+
+// sharedKind is what the policies of the management account are judged as: as
+// if a role of every tenant had them. One that is an RCP cannot be had by any.
+const sharedKind = policy.Identity
+
+// maxAccepted is how many findings operators may have accepted.
+const maxAccepted = 1_000
 
 // judge tells whether a change may be made. It gives what has to be recorded
 // with it.
-func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) { return nil, nil }
+//
+// What is wrong before the change already, as states from before there was a
+// gate can be, and is just the same after it, does not stand in its way.
+func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
+	p, err := g.s.overview.propose(writes)
+	if err != nil {
+		return nil, err
+	}
+	r := prove.Report{Result: prove.Proved}
+	for _, shared := range p.policies {
+		judged := g.s.prover.Universal(prove.Question{Policies: []prove.Policy{shared}, Layouts: g.s.ownLayouts(p.after)})
+		r.Findings = append(r.Findings, judged.Findings...)
+	}
+	judged := g.s.prover.Gate(p.after, p.change)
+	if judged.Result != prove.Proved {
+		was := map[string]bool{}
+		for _, f := range g.s.prover.Gate(p.before, p.change).Findings {
+			was[f.ID] = f.Accepted == ""
+		}
+		for _, f := range judged.Findings {
+			if !was[f.ID] {
+				r.Findings = append(r.Findings, f)
+			}
+		}
+	}
+	for i := range r.Findings {
+		p.disguise(&r.Findings[i])
+	}
+	var undecided []prove.Finding
+	for _, f := range r.Findings {
+		_, accepted := p.after.Accepted[f.ID]
+		switch {
+		case f.Result == prove.Violated:
+			return nil, violation(r.Findings)
+		case f.Result == prove.Unknown && !accepted:
+			undecided = append(undecided, f)
+		}
+	}
+	if len(undecided) == 0 {
+		return nil, nil
+	}
+	return g.accept(ctx, undecided)
+}
+
+// disguise puts the account's number in place of the name of a tenant that a
+// change is not about: whoever writes a policy that names a number is not told
+// whose it is, nor whether it is anybody's.
+func (p *proposal) disguise(f *prove.Finding) {
+	f.Message = strings.ReplaceAll(f.Message, ", which is none of this installation's", "")
+	for _, a := range p.after.Accounts {
+		if a.Slug != f.Tenant || slices.Contains(p.change.Accounts, a.ID) {
+			continue
+		}
+		name := regexp.MustCompile(`(tenant|--with) ` + regexp.QuoteMeta(a.Slug) + `($|[ ,.])`)
+		for _, text := range []*string{&f.Message, &f.Remedy} {
+			*text = name.ReplaceAllStringFunc(*text, func(found string) string {
+				found = strings.Replace(found, a.Slug, a.ID, 1)
+				return strings.Replace(found, "tenant ", "account ", 1)
+			})
+		}
+	}
+}
+
+// ownLayouts gives the layouts of the operators, which bind every tenant.
+func (s *Service) ownLayouts(o *prove.Organization) []prove.Layout {
+	return slices.DeleteFunc(slices.Clone(o.Layouts), func(l prove.Layout) bool { return l.Account != string(s.managementAccount()) })
+}
+
+// accept gives the records of an operator's word about what was not decided.
+func (g *gate) accept(ctx context.Context, undecided []prove.Finding) ([]write, error) {
+	const op = "control.accept"
+	word, given := accepting(ctx)
+	if !given {
+		f := undecided[0]
+		return nil, fault.New("control.commit", fault.Denied, "The change is refused, as the isolation prover cannot tell that it is safe: %s%s.", sentence(f.Message), others(undecided)).
+			WithCode(CodeIsolationUnknown).WithRemedy("%s Or have an operator make the change with --accept-unknown REASON.", f.Remedy)
+	}
+	if n := len(g.s.ix.org.Load().Accepted) + len(undecided); n > maxAccepted {
+		return nil, fault.New(op, fault.Throttled, "Operators may have accepted %d findings; this would be %d.", maxAccepted, n).
+			WithCode("LimitExceededException").WithRemedy("Write the policies so that they can be decided.")
+	}
+	var writes []write
+	for _, f := range undecided {
+		k, err := g.s.hide(acceptedFamily, "", f.ID)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write{key: k, record: directory.Accepted{
+			Finding: f.ID, Reason: word.reason, By: word.by, CreatedAt: g.s.cfg.Now().UTC(),
+		}})
+	}
+	return writes, nil
+}
+
+// plainKeys are condition keys that say no more than who asks for what.
+var plainKeys = []string{"aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:resourceaccount", "carrel:accounttenant"}
+
+// violation is the error for a change after which a tenant would reach what is
+// another's, with the request that would be allowed.
+func violation(findings []prove.Finding) error {
+	i := slices.IndexFunc(findings, func(f prove.Finding) bool { return f.Result == prove.Violated })
+	f := findings[i]
+	text := sentence(f.Message)
+	if w := f.Witness; w != nil {
+		text += ". The request that would be allowed: " + w.Action + " on " + w.Resource
+		if w.Principal != "" {
+			text += " by " + w.Principal
+		}
+		var given []string
+		for _, key := range slices.Sorted(maps.Keys(w.Context)) {
+			if !slices.Contains(plainKeys, key) {
+				given = append(given, fmt.Sprintf("%s = %q", key, strings.Join(w.Context[key], ",")))
+			}
+		}
+		if len(given) > 0 {
+			text += " with " + strings.Join(given, ", ")
+		}
+	}
+	for _, step := range f.Path {
+		text += fmt.Sprintf(". The way there: %s becomes %s by %s", step.From, step.To, step.By)
+	}
+	return fault.New("control.commit", fault.Denied, "The change is refused, as it would let a tenant reach what is another's: %s%s.", text, others(findings)).
+		WithCode(CodeIsolationViolation).WithRemedy("%s", f.Remedy)
+}
+
+func sentence(s string) string { return strings.TrimSuffix(strings.TrimSpace(s), ".") }
+
+func others(findings []prove.Finding) string {
+	if len(findings) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; there are %d more findings", len(findings)-1)
+}

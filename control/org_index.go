@@ -8,6 +8,9 @@ import (
 // installOrg takes a change of the tree, of what is attached to it, or of
 // layouts and shares.
 func (ix *index) installOrg(c store.Item[any], before, after any) {
+	if isTree(familyOf(c.Key)) {
+		ix.tree++
+	}
 	change := directory.Change{Key: c.Key, Revision: c.Revision, Before: before, After: after}
 	if ix.loading {
 		ix.orgLoads = append(ix.orgLoads, change)

@@ -48,6 +48,14 @@ func (o who) detach(name, target string, as policy.Kind) error {
 	return o.s.DetachGuardrail(ctx, o.ours(ActionDetachPolicy, "policy/"+name), GuardrailInput{name, target, as})
 }
 
+// shares has the account share a resource of its own.
+func (o who) shares(resource, with string) directory.Share {
+	o.t.Helper()
+	r, err := o.s.CreateShare(ctx, o.on(ActionCreateShare, o.s.OwnResource(o.account, "share/*")), CreateShareInput{resource, with, "a test"})
+	must(o.t, err)
+	return r
+}
+
 // invokes tells whether the account's admin may call its function f.
 func (o who) invokes() bool {
 	_, err := o.s.Authorise(ctx, iam.Request{

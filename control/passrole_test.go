@@ -160,6 +160,7 @@ func TestPermissionMeansWhoItWasGivenTo(t *testing.T) {
 	acme.active(acme.input("f", "one"))
 	acme.publish("f")
 	acme.alias("f", "live", "1")
+	acme.shares(s.FunctionResource(acme.account, "f"), "globex")
 	give := func(id, principal, qualifier string) {
 		t.Helper()
 		_, err := s.AddPermission(ctx, acme.may(ActionAddPermission, "f"), PermissionInput{

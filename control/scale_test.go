@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
-// fill puts n tenants with a built function each into the stores, as a node
+// fill puts n tenants with their first user and role and a built function each into the stores, as a node
 // before would have left them.
 func (w *world) fill(n int) {
 	w.t.Helper()
@@ -30,6 +31,16 @@ func (w *world) fill(n int) {
 		t := tenant.Tenant{Slug: tenant.Slug(fmt.Sprintf("tenant-%d", i)), Account: tenant.AccountID(fmt.Sprintf("1%011d", i)), UID: tenant.NewUID(), Plan: DefaultPlan, Status: tenant.Active}
 		k, err := newKey(tenantFamily, fmt.Sprintf("hidden%d", i))
 		save(w.stores.Tenants, k, err, tenantRecord{Tenant: t})
+		admin := directory.User{
+			Account: t.Account, Name: AdminUser, Path: "/", ARN: userARN(t.Account, AdminUser), UID: tenant.NewUID(),
+			Attached: directory.Attached{Managed: []string{directory.AdministratorAccess}},
+		}
+		k, err = newKey(userFamily, string(t.UID), string(admin.UID))
+		save(w.stores.Identities, k, err, admin)
+		k, err = newKey(roleFamily, string(t.UID), "hidden")
+		save(w.stores.Identities, k, err, directory.Role{
+			Account: t.Account, Name: FunctionRole, Path: "/", ARN: roleARN(t.Account, FunctionRole), UID: tenant.NewUID(), Trust: trustOf(LambdaService),
+		})
 		f := functionRecord{
 			Function: function.Function{
 				UID: tenant.NewUID(), Account: t.Account, Name: "f", NextVer: 2,
@@ -88,6 +99,38 @@ func TestManyTenants(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("finding an end tenant allocates %v times", n)
+	}
+}
+
+// BenchmarkCreateTenant makes tenants where there are 10,000, and
+// BenchmarkPutLayout changes what holds for all of them.
+func BenchmarkCreateTenant(b *testing.B) {
+	w := newWorld(b)
+	w.plain = true
+	w.fill(10_000)
+	s := w.open()
+	operator := w.operator(s)
+	operator.tenant("first")
+	n := 0
+	for b.Loop() {
+		n++
+		operator.tenant(fmt.Sprintf("made-%d", n))
+	}
+}
+
+func BenchmarkPutLayout(b *testing.B) {
+	w := newWorld(b)
+	w.plain = true
+	w.fill(10_000)
+	s := w.open()
+	operator := w.operator(s)
+	n := 0
+	for b.Loop() {
+		n++
+		in := PutLayoutInput{"l", fmt.Sprintf("arn:aws:s3:::b%d/{tenant}/*", n)}
+		if _, err := s.PutLayout(ctx, operator.on(ActionPutLayout, s.OwnResource(operator.account, "layout/l")), in); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

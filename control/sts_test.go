@@ -402,6 +402,7 @@ func TestSessionsOfEndTenantsStayInTheirAccount(t *testing.T) {
 	role := acme.free("app")
 	p := acme.assumed(AssumeRoleInput{RoleARN: role})
 	p.me.Session.EndTenant, p.me.Session.EndTenantUID, p.me.Session.RequestID = "e1", "uid", "r1"
+	globex.shares(roleARN(globex.account, "open"), "acme")
 	abroad := globex.makeRole("open", trusting("arn:aws:iam::"+string(acme.account)+":root", ""))
 	_, err := p.assume(AssumeRoleInput{RoleARN: abroad.ARN})
 	wants(t, err, fault.Denied, "AccessDenied")
@@ -452,6 +453,7 @@ func TestRevokedSessionsEndWithAllThatCameOfThem(t *testing.T) {
 	s, acme := stsWorld(t)
 	globex := as(t, s, s.FirstAdmin().AccessKeyID).tenant("globex")
 	one, two := acme.free("one"), acme.free("two")
+	globex.shares(roleARN(globex.account, "open"), "acme")
 	abroad := globex.makeRole("open", trusting("arn:aws:iam::"+string(acme.account)+":root", ""))
 	for name, tt := range map[string]struct {
 		what            func(first SessionCredentials) string

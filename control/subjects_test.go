@@ -251,6 +251,7 @@ func TestTrustOfOtherAccountsTellsNothing(t *testing.T) {
 	}
 	_, err := s.CreateRole(ctx, acme.fresh(ActionCreateRole, sortRole, "own"), CreateRoleInput{Name: "own", Trust: trust(userARN(acme.account, "nobody"))})
 	wants(t, err, fault.Invalid, "MalformedPolicyDocument")
+	acme.shares(roleARN(acme.account, "*"), "globex")
 	r := acme.makeRole("early", trust(userARN(globex.account, "late")))
 	_, k := globex.user("late")
 	globex.must(s.AttachUserPolicy(ctx, globex.identity(ActionAttachUserPolicy, sortUser, "late"), "late", directory.AdministratorAccess))

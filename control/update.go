@@ -128,7 +128,11 @@ func (s *Service) update(ctx context.Context, d *deployed, r functionRecord) (*d
 	} else {
 		r.Latest.UpdateStatus, r.Latest.UpdateReason, r.Latest.UpdateReasonCode = function.UpdateSuccessful, "", ""
 	}
-	if err := s.save(ctx, d.key, d.rev, r); err != nil {
+	put := s.write
+	if r.Latest.Role != d.Latest.Role {
+		put = func(ctx context.Context, writes []write) error { return s.commit(ctx, writes...) }
+	}
+	if err := put(ctx, []write{{d.key, d.rev, r}}); err != nil {
 		return nil, err
 	}
 	if build {

@@ -3,6 +3,7 @@ package directory
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"sync"
 
@@ -42,7 +43,19 @@ type Text struct {
 // Parse reads a policy that was checked when it was written; false if it is
 // not one all the same.
 func (c *Compiler) Parse(kind policy.Kind, text string) (*policy.Document, bool) {
+	doc, _, ok := c.Document(kind, text)
+	return doc, ok
+}
+
+// Document is Parse that also gives a name for the text: equal for equal
+// texts of one kind only.
+func (c *Compiler) Document(kind policy.Kind, text string) (doc *policy.Document, name string, ok bool) {
 	d := digestOf(nil, Text{Kind: kind, Text: text})
+	doc, ok = c.document(d, kind, text)
+	return doc, hex.EncodeToString(d[:]), ok
+}
+
+func (c *Compiler) document(d digest, kind policy.Kind, text string) (*policy.Document, bool) {
 	c.mu.Lock()
 	doc, known := c.documents[d]
 	c.mu.Unlock()

@@ -6,7 +6,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/carrel-dev/carrel/control"
 )
 
 // TestPermissions takes a resource policy through its life with the SDK, and
@@ -26,10 +28,14 @@ func TestPermissions(t *testing.T) {
 	_, err := c.GetPolicy(ctx, &lambda.GetPolicyInput{FunctionName: aws.String("hello")})
 	refused(t, err, "ResourceNotFoundException", "does not exist")
 
-	added, err := c.AddPermission(ctx, &lambda.AddPermissionInput{
+	consent := &lambda.AddPermissionInput{
 		FunctionName: aws.String("hello"), StatementId: aws.String("globex"), Action: aws.String("lambda:InvokeFunction"),
 		Principal: aws.String(string(b.globex.AccountID)),
-	})
+	}
+	_, err = c.AddPermission(ctx, consent)
+	refused(t, err, control.CodeIsolationViolation, "carrel share create --resource '"+b.arn("hello", "")+"'")
+	b.share(t, b.arn("hello", ""))
+	added, err := c.AddPermission(ctx, consent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,20 @@ func (b *bench) tenant(t testing.TB, slug tenant.Slug) control.Credentials {
 }
 
 // client gives an SDK client that does not retry, so that each refusal shows.
+// share has acme share something with globex.
+func (b *bench) share(t testing.TB, resource string) {
+	t.Helper()
+	acme, _ := b.control.Principal(b.acme.AccessKeyID)
+	g, err := b.control.Authorise(t.Context(), iam.Request{Principal: acme, Action: control.ActionCreateShare,
+		Resource: b.control.OwnResource(b.acme.AccountID, "share/*"), Owner: tenant.Identity{Account: b.acme.AccountID}}, "request")
+	if err == nil {
+		_, err = b.control.CreateShare(t.Context(), g, control.CreateShareInput{Resource: resource, With: "globex", Reason: "a test"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (b *bench) client(who control.Credentials) *lambda.Client {
 	return lambda.New(lambda.Options{
 		Region: region, BaseEndpoint: aws.String(b.server.URL),

@@ -13,10 +13,10 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 	b, c := sdk(t)
 	ctx := t.Context()
 	b.userKey(t, c, "alice", `{"Version":"2012-10-17","Statement":[
- {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/${aws:username}/*"},
+ {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/acme/${aws:username}/*"},
  {"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/x":"y"}}}]}`)
 	in := &iam.SimulatePrincipalPolicyInput{PolicySourceArn: str(b.arn("user", "alice")), ActionNames: []string{"s3:GetObject", "s3:PutObject"},
-		ResourceArns: []string{"arn:aws:s3:::b/alice/1", "arn:aws:s3:::b/bob/1"}}
+		ResourceArns: []string{"arn:aws:s3:::b/acme/alice/1", "arn:aws:s3:::b/acme/bob/1"}}
 	got := map[string]types.PolicyEvaluationDecisionType{}
 	for p := iam.NewSimulatePrincipalPolicyPaginator(c, in); p.HasMorePages(); {
 		for _, r := range must[*iam.SimulatePrincipalPolicyOutput](t)(p.NextPage(ctx)).EvaluationResults {
@@ -31,9 +31,9 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 		}
 	}
 	equal(t, "decisions", got, map[string]types.PolicyEvaluationDecisionType{
-		"s3:GetObject arn:aws:s3:::b/alice/1": "allowed", "s3:GetObject arn:aws:s3:::b/bob/1": "implicitDeny",
-		"s3:PutObject arn:aws:s3:::b/alice/1": "implicitDeny", "s3:PutObject arn:aws:s3:::b/bob/1": "implicitDeny"})
-	in.ActionNames, in.ResourceArns = []string{"s3:GetObject"}, []string{"arn:aws:s3:::b/alice/1"}
+		"s3:GetObject arn:aws:s3:::b/acme/alice/1": "allowed", "s3:GetObject arn:aws:s3:::b/acme/bob/1": "implicitDeny",
+		"s3:PutObject arn:aws:s3:::b/acme/alice/1": "implicitDeny", "s3:PutObject arn:aws:s3:::b/acme/bob/1": "implicitDeny"})
+	in.ActionNames, in.ResourceArns = []string{"s3:GetObject"}, []string{"arn:aws:s3:::b/acme/alice/1"}
 	in.ContextEntries = []types.ContextEntry{{ContextKeyName: str("aws:RequestTag/x"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{"y"}}}
 	out := must[*iam.SimulatePrincipalPolicyOutput](t)(c.SimulatePrincipalPolicy(ctx, in))
 	equal(t, "with the tag", out.EvaluationResults[0].EvalDecision, types.PolicyEvaluationDecisionTypeExplicitDeny)

@@ -55,7 +55,13 @@ func (p *Prover) consents(e *environment, a *Account) Report {
 			continue
 		}
 		key := digest("consent", e.digest, a.ID, a.Slug, x.arn, x.policy.digest(), levelsDigest(a.RCPs))
-		out.merge(p.remembered(key, func() Report { return (&consent{environment: e, account: a, object: x}).report() }), nil)
+		out.merge(p.remembered(key, func() Report {
+			question := []string{x.policy.digest(), levelsDigest(a.RCPs)}
+			for _, g := range e.guards {
+				question = append(question, g.digest)
+			}
+			return (&consent{environment: e, account: a, object: x}).report().about(question...)
+		}), nil)
 	}
 	return out
 }

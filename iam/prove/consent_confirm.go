@@ -85,6 +85,7 @@ func (c *consent) confirm(who caller, g guard, x *consented) (Finding, bool) {
 	f.Remedy = fmt.Sprintf("Take the principal out, or have the owner share it first: carrel share create --resource '%s' --with %s --reason …", c.object.arn, with)
 	if who.account == "" {
 		f.Code = codePublic
+		f.Remedy = fmt.Sprintf("Name the accounts to let in in place of everybody, and have the owner share it with each first: carrel share create --resource '%s' --with %s --reason …", c.object.arn, with)
 	}
 	f.Witness = &Witness{Tenant: w.tenant, Owner: c.account.Slug, Principal: w.request.Principal.ARN, Action: x.action, Resource: w.request.Resource, Context: plain(w.context)}
 	return f, true

@@ -187,8 +187,16 @@ func (p *Prover) principal(e *environment, a *Account, u *Principal) Report {
 		j.prepare()
 		r := j.report()
 		r.Findings, r.Warnings = placed(r.Findings, a, u), placed(r.Warnings, a, u)
-		return r
+		return r.about(digests(u.Policies), u.Boundary.digest(), levelsDigest(a.SCPs), tagsDigest(u.Tags), u.Trust.digest(), layoutsDigest(q.Layouts))
 	})
+}
+
+func layoutsDigest(layouts []Layout) string {
+	var parts []string
+	for _, l := range layouts {
+		parts = append(parts, l.Name, l.Pattern, l.Account)
+	}
+	return digest(parts...)
 }
 
 // placed says of findings which tenant and principal they are about.

@@ -288,9 +288,31 @@ func TestEndTenants(t *testing.T) {
 	}
 }
 
+// TestUndecidedCanBeAccepted also shows that a word about one policy is none
+// about another of which the same is not decided.
 func TestUndecidedCanBeAccepted(t *testing.T) {
 	t.Parallel()
-	r := New().Gate(organization(t), Change{Accounts: []string{"nobody"}})
+	const undecided = `{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::${aws:PrincipalTag/team}/${tenant_id}/*"`
+	with := func(text string, accepted map[string]string) *Organization {
+		o := organization(t)
+		o.Accounts[1].Principals[0].Policies = []Policy{named(t, policy.Identity, "p", text)}
+		o.Accepted = accepted
+		return o
+	}
+	r := judged(t, with(undecided+"}", nil), Unknown, "")
+	accepted := map[string]string{}
+	for _, f := range r.Findings {
+		accepted[f.ID] = "looked at"
+	}
+	again := judged(t, with(undecided+"}", accepted), Proved, "")
+	if len(again.Findings) != len(r.Findings) || again.Findings[0].Accepted != "looked at" {
+		t.Errorf("%+v", again.Findings)
+	}
+	other := judged(t, with(undecided+`,"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}`, accepted), Unknown, "")
+	if other.Findings[0].Message != r.Findings[0].Message {
+		t.Errorf("the control: %s and %s", other.Findings[0].Message, r.Findings[0].Message)
+	}
+	r = New().Gate(organization(t), Change{Accounts: []string{"nobody"}})
 	if r.Result != Unknown || !strings.Contains(r.Findings[0].Message, "nobody") {
 		t.Errorf("%+v", r)
 	}

@@ -146,8 +146,19 @@ func (p *Prover) universal(of population, q Question) Report {
 	}
 	return p.remembered(digest(key...), func() Report {
 		j.prepare()
-		return j.report()
+		return j.report().about(key...)
 	})
+}
+
+// about makes the ids of what was not decided ids of exactly this question:
+// what was accepted of some policies is not accepted of others.
+func (r Report) about(question ...string) Report {
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Result == Unknown {
+			f.ID = digest(append([]string{f.ID}, question...)...)[:16]
+		}
+	}
+	return r
 }
 
 // report judges all places.

@@ -42,7 +42,7 @@ func (p *Prover) deputies(e *environment, a *Account) Report {
 		return Report{Result: Proved}
 	}
 	c := &crowd{environment: e, prover: p, account: a, roles: map[string]*Principal{}, made: map[string]*judgement{}}
-	key := []string{"crowd", e.digest, a.ID, a.Slug, levelsDigest(a.SCPs)}
+	key := []string{"crowd", a.ID, a.Slug, levelsDigest(a.SCPs), layoutsDigest(e.Layouts)}
 	for i := range a.Principals {
 		u := &a.Principals[i]
 		if u.Kind == Role {
@@ -56,7 +56,7 @@ func (p *Prover) deputies(e *environment, a *Account) Report {
 	for i := range a.Resources {
 		key = append(key, a.Resources[i].ARN, a.Resources[i].Policy.digest())
 	}
-	return p.remembered(digest(key...), c.report)
+	return p.remembered(digest(append(key, e.digest)...), func() Report { return c.report().about(key...) })
 }
 
 // report follows every way there is, each post once: the least set that holds
