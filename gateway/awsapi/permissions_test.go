@@ -68,6 +68,58 @@ func TestPermissions(t *testing.T) {
 	refused(t, err, "ResourceNotFoundException", "No policy")
 }
 
+// TestTerraformPermission is the sequence that Terraform's
+// aws_lambda_permission takes: it finds its statement again in the policy,
+// replaces it where it changes, and has it gone when the policy is.
+func TestTerraformPermission(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.create(t, b.createInput("tf"))
+	c, ctx := b.client(b.acme), t.Context()
+	name := aws.String("tf")
+	read := func(sid string) (condition string, found bool) {
+		out := must[*lambda.GetPolicyOutput](t)(c.GetPolicy(ctx, &lambda.GetPolicyInput{FunctionName: name}))
+		var doc struct {
+			Statement []struct {
+				Sid, Effect, Action, Resource string
+				Principal                     map[string]string
+				Condition                     json.RawMessage
+			}
+		}
+		if err := json.Unmarshal([]byte(*out.Policy), &doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range doc.Statement {
+			if s.Sid == sid {
+				equal(t, sid, []string{s.Effect, s.Action, s.Resource, s.Principal["Service"]}, []string{"Allow", "lambda:InvokeFunction", b.arn("tf", ""), "events.amazonaws.com"})
+				return string(s.Condition), true
+			}
+		}
+		return "", false
+	}
+	for _, source := range []string{"arn:aws:events:us-east-1:111122223333:rule/a", "arn:aws:events:us-east-1:111122223333:rule/b"} {
+		for _, sid := range []string{"one", "two"} {
+			must[*lambda.AddPermissionOutput](t)(c.AddPermission(ctx, &lambda.AddPermissionInput{FunctionName: name, StatementId: aws.String(sid),
+				Action: aws.String("lambda:InvokeFunction"), Principal: aws.String("events.amazonaws.com"), SourceArn: aws.String(source)}))
+		}
+		_, err := c.AddPermission(ctx, &lambda.AddPermissionInput{FunctionName: name, StatementId: aws.String("one"),
+			Action: aws.String("lambda:InvokeFunction"), Principal: aws.String("events.amazonaws.com")})
+		refused(t, err, "ResourceConflictException", "one")
+		condition, found := read("one")
+		equal(t, "condition", condition, `{"ArnLike":{"AWS:SourceArn":"`+source+`"}}`)
+		if !found {
+			t.Error("the statement is not there")
+		}
+		must[*lambda.RemovePermissionOutput](t)(c.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: name, StatementId: aws.String("one")}))
+		if _, found := read("one"); found {
+			t.Error("the statement is still there")
+		}
+		must[*lambda.RemovePermissionOutput](t)(c.RemovePermission(ctx, &lambda.RemovePermissionInput{FunctionName: name, StatementId: aws.String("two")}))
+		_, err = c.GetPolicy(ctx, &lambda.GetPolicyInput{FunctionName: name})
+		refused(t, err, "ResourceNotFoundException", "does not exist")
+	}
+}
+
 func TestAddPermissionIsChecked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

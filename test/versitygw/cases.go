@@ -112,7 +112,7 @@ against a node, as a tenant's administrator.
 The suite has an account number written into it, so that a small proxy exchanges
 numbers; it signs again only what was signed properly. Which cases differ is listed
 below, with the reason. ` + "`make versitygw`" + ` fails if any other does, and if one of these
-passes. [What differs from AWS](../explanation/what-is-not-lambda.md) says what we
+passes. [What is not IAM](../explanation/what-is-not-iam.md) says what we
 did otherwise on purpose. This page is generated from ` + "`test/versitygw/differs.txt`" + `.
 
 ## Cases that differ
