@@ -151,14 +151,15 @@ func (g *gate) read(ctx context.Context) (generation, error) {
 	return now, decode(e.Value, &now.generationRecord)
 }
 
-// current refuses writes that are based on what is not so any more.
+// current refuses writes that are based on what is not so any more, or that do
+// not go together with what is.
 func (g *gate) current(writes []write) error {
 	for _, w := range writes {
 		if g.s.ix.revision(w.key) != w.last {
 			return written(fault.New("control.commit", fault.Precondition, "a record changed meanwhile"))
 		}
 	}
-	return nil
+	return g.s.coherent(writes)
 }
 
 // next makes the record of a change.

@@ -136,7 +136,7 @@ func TestNextWriterFinishes(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Fatalf("the change was made and its caller is told %v", err)
 	}
-	if err := one.commit(ctx, unitWrite(t, one, "ou-d", "one")); err != nil {
+	if err := one.commit(ctx, unitWrite(t, one, "ou-d", "d")); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*Service{one, two} {
@@ -146,7 +146,7 @@ func TestNextWriterFinishes(t *testing.T) {
 		if err := s.commit(ctx, unitWrite(t, s, "ou-e", "x")); err != nil {
 			t.Fatal(err)
 		}
-		if got := unitNames(s); got != "ou-b=one ou-c=two ou-d=one ou-e=x" {
+		if got := unitNames(s); got != "ou-b=one ou-c=two ou-d=d ou-e=x" {
 			t.Errorf("in the end there are %s", got)
 		}
 	}

@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"cli":         cmdCLI,
 			"aws":         cmdAWS,
 			"newkey":      cmdNewKey,
+			"assume":      cmdAssume,
 			"absent":      cmdAbsent,
 			"mark":        cmdMark,
 			"waitfor":     cmdWaitFor,
@@ -67,6 +68,8 @@ func TestScripts(t *testing.T) {
 type state struct {
 	node    *noderun.Node
 	tenants map[string]noderun.Tenant
+	// tokens are the session tokens of those of them that are sessions.
+	tokens map[string]string
 }
 
 type stateKey struct{}
@@ -74,7 +77,7 @@ type stateKey struct{}
 func of(ts *testscript.TestScript) *state { return ts.Value(stateKey{}).(*state) }
 
 func setup(env *testscript.Env) error {
-	s := &state{tenants: map[string]noderun.Tenant{}}
+	s := &state{tenants: map[string]noderun.Tenant{}, tokens: map[string]string{}}
 	env.Values[stateKey{}] = s
 	env.Defer(func() {
 		if s.node != nil {
@@ -202,6 +205,7 @@ func cmdTenant(ts *testscript.TestScript, _ bool, args []string) {
 // as sets the credentials of a tenant, or the operator's.
 func cmdAs(ts *testscript.TestScript, _ bool, args []string) {
 	if args[0] == "operator" {
+		ts.Setenv("AWS_SESSION_TOKEN", "")
 		asOperator(ts)
 		return
 	}
@@ -211,6 +215,7 @@ func cmdAs(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Setenv("AWS_ACCESS_KEY_ID", t.AccessKeyID)
 	ts.Setenv("AWS_SECRET_ACCESS_KEY", t.SecretAccessKey)
+	ts.Setenv("AWS_SESSION_TOKEN", of(ts).tokens[args[0]])
 }
 
 // cli runs aws lambda with the endpoint named, as older releases need it.
@@ -240,6 +245,19 @@ func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
 	of(ts).tenants[args[0]] = noderun.Tenant{AccessKeyID: made.AccessKey.AccessKeyId, SecretAccessKey: made.AccessKey.SecretAccessKey}
 	ts.Setenv(strings.ToUpper(args[0])+"_KEY", made.AccessKey.AccessKeyId)
+}
+
+// assume asks STS for a session, by the operation and with the arguments that
+// follow its name for as.
+func cmdAssume(ts *testscript.TestScript, _ bool, args []string) {
+	cmdAWS(ts, false, append([]string{"sts"}, args[1:]...))
+	var made struct {
+		Credentials struct{ AccessKeyId, SecretAccessKey, SessionToken string }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &made))
+	c := made.Credentials
+	of(ts).tenants[args[0]] = noderun.Tenant{AccessKeyID: c.AccessKeyId, SecretAccessKey: c.SecretAccessKey}
+	of(ts).tokens[args[0]] = c.SessionToken
 }
 
 // mark puts or deletes the mark of a gatekeeper: method, tenant, role, body.

@@ -138,7 +138,8 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 // refusal is how a node, and AWS, say that identity policies refuse. The suite
 // knows one sentence for all of it, without the resource.
 var refusal = regexp.MustCompile(`is not authorized to perform: (\S+) on resource: \S+ ` +
-	`(?:because no identity-based policy allows the \S+ action|with an explicit deny in an identity-based policy)`)
+	`(?:because no identity-based policy allows the \S+ action|with an explicit deny in an identity-based policy)` +
+	`(?:\. Encoded authorization failure message: [\w=+/-]+\.?)?`)
 
 func (p *proxy) response(r *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, mostBody))
