@@ -20,6 +20,10 @@ const (
 	TypeFederated PrincipalType = "FederatedUser"
 	// TypeService is a part of the platform that acts in its own name.
 	TypeService PrincipalType = "Service"
+	// TypeWebIdentity is who an identity provider vouches for, as long as it
+	// asks for a session of a role: its ARN is the provider's, and it belongs to
+	// no tenant. No session is of this type.
+	TypeWebIdentity PrincipalType = "WebIdentityUser"
 	// TypeAnonymous is a caller without credentials.
 	TypeAnonymous PrincipalType = "Anonymous"
 )

@@ -88,7 +88,7 @@ import (
 )
 
 // Config says what a Service works with. All fields are needed, but for
-// ActsPerSecond, Log and Now.
+// ActsPerSecond, WebIdentities, Log and Now.
 type Config struct {
 	// Region is the installation's only region.
 	Region string
@@ -102,6 +102,9 @@ type Config struct {
 	// ActsPerSecond is how many changes an account may make, averaged; zero
 	// means DefaultActsPerSecond. The operators' own account has no bound.
 	ActsPerSecond int
+	// WebIdentities verifies tokens of identity providers; nil for a node that
+	// takes none.
+	WebIdentities WebIdentities
 	// Log gets what goes wrong in the background; nil drops it.
 	Log *slog.Logger
 	// Now is the clock of what is recorded; time.Now if nil.

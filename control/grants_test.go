@@ -81,6 +81,7 @@ var guarded = map[string][]string{
 	"RevokeSession":               {ActionRevokeSession},
 	"CreateToken":                 {ActionCreateToken},
 	"AssumeRole":                  {ActionAssumeRole},
+	"AssumeRoleWithWebIdentity":   {ActionAssumeRoleWeb},
 	"GetSessionToken":             {ActionGetSessionToken},
 	"GetFederationToken":          {ActionGetFederationToken},
 	"GetAccessKeyInfo":            {ActionGetAccessKeyInfo},

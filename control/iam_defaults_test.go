@@ -161,8 +161,9 @@ func TestDefaultRolesMayWhatTheyAreFor(t *testing.T) {
 		}
 		for _, action := range knownActions() {
 			want := matching(c.may, action) && !matching(c.not, action)
-			// The trust policy has to say so too, and it says nothing of source identities.
-			want = want && action != ActionSetSourceIdentity
+			// The trust policy has to say so too, and it says nothing of source
+			// identities and identity providers.
+			want = want && action != ActionSetSourceIdentity && action != ActionAssumeRoleWeb
 			if got := ask(action, c.of.account); got != want {
 				t.Errorf("%s: %s on its own account: %v, want %v", c.role, action, got, want)
 			}

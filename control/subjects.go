@@ -18,14 +18,14 @@ import (
 var _ iam.Directory = (*Service)(nil)
 
 // nothing is what principals have that no policy is attached to: services of
-// the platform, and callers without credentials. Only a resource's policy can
+// the platform, identities of providers, and callers without credentials. Only a resource's policy can
 // allow them anything.
 var nothing = &iam.Subject{}
 
 // Subject gives what is attached to a principal. It takes no lock, and
 // allocates nothing as long as nothing changed that it depends on.
 func (s *Service) Subject(p *call.Principal) (*iam.Subject, bool) {
-	if p.Type == call.TypeService || p.Type == call.TypeAnonymous {
+	if p.Type == call.TypeService || p.Type == call.TypeAnonymous || p.Type == call.TypeWebIdentity {
 		return nothing, true
 	}
 	in, found := s.ix.identities.get(p.Account)
@@ -52,7 +52,7 @@ func (s *Service) Subject(p *call.Principal) (*iam.Subject, bool) {
 			return nil, false
 		}
 		return in.RoleSubject(s.compiler, r, around)
-	case call.TypeService, call.TypeAnonymous:
+	case call.TypeService, call.TypeAnonymous, call.TypeWebIdentity:
 	}
 	return nil, false
 }

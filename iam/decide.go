@@ -196,6 +196,8 @@ func principalOf(p *call.Principal, s *Subject) policy.Principal {
 		q.Type = policy.Federated
 	case call.TypeService:
 		q.Type = policy.Service
+	case call.TypeWebIdentity:
+		q.Type, q.Account = policy.WebIdentity, ""
 	case call.TypeAnonymous:
 		q.Type = policy.Anonymous
 	default:

@@ -90,10 +90,14 @@ func (a *Authority) fill(c *policy.Context, r *Request, w who, s *Subject) {
 	if p.Origin.UserAgent != "" {
 		c.SetName(keyUserAgent, p.Origin.UserAgent)
 	}
-	service := p.Type == call.TypeService
-	c.SetName(keyPrincipalIsService, flag(service))
+	c.SetName(keyPrincipalIsService, flag(p.Type == call.TypeService))
 	c.SetName(keyViaService, "false")
-	if !service {
+	switch p.Type {
+	case call.TypeService:
+	case call.TypeWebIdentity:
+		// It is no principal of an account yet.
+		c.SetName(keyFederatedProvider, p.ARN)
+	default:
 		fillPrincipal(c, p, s)
 	}
 	fillTenant(c, r, w)

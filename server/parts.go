@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam/oidc"
+	"github.com/carrel-dev/carrel/internal/dial"
 	"github.com/carrel-dev/carrel/observe"
 	"github.com/carrel-dev/carrel/sandbox/process"
 	"github.com/carrel-dev/carrel/secret"
@@ -83,6 +86,17 @@ func (b builder) Build(ctx context.Context, _ tenant.UID, src control.BuildSourc
 	return control.BuildResult{Artifact: built.Artifact, Model: built.Model, Warnings: built.Warnings}, nil
 }
 
+// dialer makes the node's connections to the outside.
+func (n *Node) dialer() *dial.Dialer {
+	var allow []netip.Prefix
+	for _, text := range n.cfg.DialAllow {
+		if p, err := dial.ParseAllowed(text); err == nil { // Validate refuses the rest
+			allow = append(allow, p)
+		}
+	}
+	return dial.New(dial.Config{Allow: allow})
+}
+
 func (n *Node) openControl(ctx context.Context) error {
 	var stores [3]store.KV
 	for i, bucket := range []bus.Bucket{bus.Tenants, bus.Identities, bus.Functions} {
@@ -102,7 +116,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	n.control, err = control.Open(ctx, control.Config{
 		Region: n.cfg.Region, EndpointURL: n.Endpoint, Blobs: n.blobs, Keys: n.keys, Log: n.log,
 		Stores:  control.Stores{Tenants: stores[0], Identities: stores[1], Functions: stores[2]},
-		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit,
+		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit, WebIdentities: oidc.New(oidc.Config{Fetch: n.dialer(), Now: time.Now}),
 	})
 	if err != nil {
 		return err

@@ -69,6 +69,14 @@ func open[I any](name string, act func(*request, *I) (any, error)) operation {
 	}}
 }
 
+// anyone is an operation that needs no signature: what proves who asks is one
+// of its parameters.
+func anyone[I any](name string, act func(*request, *I) (any, error)) operation {
+	o := open(name, act)
+	o.unsigned = true
+	return o
+}
+
 func (rq *request) authorise(t target) (iam.Grant, error) {
 	if t.action == "" {
 		t.action = rq.h.api.service + ":" + rq.operation.name

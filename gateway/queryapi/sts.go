@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam"
 )
 
@@ -19,6 +21,7 @@ func stsOperations() []operation {
 	list := []operation{
 		open("GetCallerIdentity", getCallerIdentity),
 		open("AssumeRole", assumeRole),
+		anyone("AssumeRoleWithWebIdentity", assumeRoleWeb),
 		open("GetFederationToken", getFederationToken),
 		served("GetSessionToken", onCaller, getSessionToken),
 		served("GetAccessKeyInfo", onSTS, func(rq *request, g iam.Grant, in *keyInfoInput) (any, error) {
@@ -31,14 +34,14 @@ func stsOperations() []operation {
 		}),
 	}
 	for i := range list {
-		list[i].showsValues = true
+		list[i].showsValues = !list[i].unsigned // one of its parameters is a secret
 	}
 	return list
 }
 
 // missingSTS are the operations of STS that are not built.
 const missingSTS = `
-AssumeRoleWithSAML AssumeRoleWithWebIdentity AssumeRoot GetDelegatedAccessToken GetWebIdentityToken`
+AssumeRoleWithSAML AssumeRoot GetDelegatedAccessToken GetWebIdentityToken`
 
 // Inputs of STS.
 type (
@@ -59,6 +62,14 @@ type (
 		TransitiveTagKeys []string `len:"0-50" elem:"1-128" form:"tagKey"`
 		ExternalId        string   `len:"2-1224" form:"externalId"`
 		SourceIdentity    string   `len:"2-64" form:"sessionName"`
+	}
+	assumeWebInput struct {
+		RoleArn          string `q:"required" len:"20-2048"`
+		RoleSessionName  string `q:"required" len:"2-64" form:"sessionName"`
+		WebIdentityToken string `q:"required" len:"4-20000"`
+		ProviderId       string `len:"4-2048"`
+		boundsInput
+		DurationSeconds int `range:"900-43200"`
 	}
 	sessionTokenInput struct {
 		DurationSeconds int `range:"900-129600"`
@@ -149,6 +160,38 @@ func assumeRole(rq *request, in *assumeRoleInput) (any, error) {
 	}
 	c, err := rq.h.Control.AssumeRole(rq.ctx, grants[0], grants[1:], ask)
 	return assumeRoleView{credentialsOf(c), assumedUser{c.UserID, c.ARN}, packedSize(c), c.SourceIdentity}, err
+}
+
+// assumeRoleWeb takes a token in place of a signature. A request that is signed
+// all the same is judged by its token.
+func assumeRoleWeb(rq *request, in *assumeWebInput) (any, error) {
+	if in.ProviderId != "" {
+		// It names providers of OAuth 2.0 that AWS knows by itself.
+		return nil, fault.New("queryapi", fault.Invalid, "ProviderId is for OAuth 2.0 access tokens, which are not taken.").WithCode("InvalidIdentityToken").
+			WithRemedy("Leave it out and send an OpenID Connect ID token.")
+	}
+	who, err := rq.h.Control.AskAssumeRoleWithWebIdentity(rq.ctx, caller.Origin(rq.r), control.AssumeWebInput{
+		RoleARN: in.RoleArn, SessionName: in.RoleSessionName, Seconds: in.DurationSeconds, Token: in.WebIdentityToken, SessionBounds: in.bounds(nil),
+	})
+	if err != nil {
+		return nil, err
+	}
+	grants, err := rq.decideAll(who.Asked())
+	if fault.Is(err, fault.Denied) {
+		// Why, and whether there is a role, is the account's to know.
+		return nil, fault.New("queryapi", fault.Denied, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := rq.h.Control.AssumeRoleWithWebIdentity(rq.ctx, grants[0], grants[1:], who)
+	return struct {
+		Credentials                 credentialsShape
+		SubjectFromWebIdentityToken string
+		AssumedRoleUser             assumedUser
+		PackedPolicySize            *int
+		Provider, Audience          string
+	}{credentialsOf(c.SessionCredentials), c.Subject, assumedUser{c.UserID, c.ARN}, packedSize(c.SessionCredentials), c.Provider, c.Audience}, err
 }
 
 func getFederationToken(rq *request, in *federationInput) (any, error) {

@@ -38,6 +38,7 @@ const region = "eu-central-1"
 // bench is one node's IAM and STS under test: the real control over stores
 // in memory and real signatures.
 type bench struct {
+	identities   control.WebIdentities
 	control      *control.Service
 	journal      *journal
 	server       *httptest.Server
@@ -49,7 +50,12 @@ var changed = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{journal: &journal{}}
+	return newBenchWith(t, nil)
+}
+
+func newBenchWith(t testing.TB, identities control.WebIdentities) *bench {
+	t.Helper()
+	b := &bench{identities: identities, journal: &journal{}}
 	b.control = openControl(t, b)
 	b.acme, b.globex = b.tenant(t, "acme"), b.tenant(t, "globex")
 	verifier := func(service string) Verifier {
@@ -90,7 +96,7 @@ func openControl(t testing.TB, b *bench) *control.Service {
 		Region: region, EndpointURL: func() string { return "http://127.0.0.1" },
 		Stores: control.Stores{Tenants: memory.New(), Identities: memory.New(), Functions: memory.New()},
 		Blobs:  noBlobs{}, Keys: keys, Builder: noBuilder{}, Journal: b.journal, ActsPerSecond: 10_000,
-		Now: func() time.Time { return changed },
+		Now: func() time.Time { return changed }, WebIdentities: b.identities,
 	})
 	if err != nil {
 		t.Fatal(err)
