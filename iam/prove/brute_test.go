@@ -255,7 +255,7 @@ func TestBruteForceAgrees(t *testing.T) {
 	t.Parallel()
 	m := maker{testrounds.Rand(t)}
 	counts := map[Result]int{}
-	for round := range 12 * testrounds.Rounds(t) {
+	for round := range 6 * testrounds.Rounds(t) {
 		q := m.question(t, round%3 == 0)
 		r := New().UniversalOf(tiny, false, q)
 		counts[r.Result]++

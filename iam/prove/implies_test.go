@@ -140,7 +140,7 @@ func TestImpliesAgreesWithBruteForce(t *testing.T) {
 	t.Parallel()
 	m := maker{testrounds.Rand(t)}
 	counts := map[Answer]int{}
-	for range 3 * testrounds.Rounds(t) {
+	for range 2 * testrounds.Rounds(t) {
 		plain := m.IntN(3) == 0
 		a, b := m.policy(t, plain, "Allow", "Deny").Document, m.policy(t, plain, "Allow", "Deny").Document
 		switch m.IntN(3) {

@@ -58,7 +58,7 @@ func (d *ids) diagnose(s *statement, a *policy.ARNPattern, owner string) pitfall
 	case slices.ContainsFunc(p[:at], func(t policy.Token) bool { return t.Kind == policy.Run }):
 		return pitfall{codeWrongSlot, "has a star before " + name + ", which can stand for another tenant's name", "put " + name + " where the owner stands, with fixed text before it"}
 	}
-	return pitfall{codeReach, "allows " + p.String(), "put " + name + " where the owner stands, with / on both sides"}
+	return pitfall{codeReach, "allows " + written(p), "put " + name + " where the owner stands, with / on both sides"}
 }
 
 func (d *ids) unnamed(s *statement, p policy.Pattern, owner string) pitfall {
@@ -73,7 +73,12 @@ func (d *ids) unnamed(s *statement, p policy.Pattern, owner string) pitfall {
 	if owner != "" && slices.ContainsFunc(p, func(t policy.Token) bool { return t.Kind == policy.Literal && strings.Contains(t.Text, owner) }) {
 		return pitfall{codeLiteral, "names " + owner + " and is for every tenant", "write ${tenant_id} in place of " + owner}
 	}
-	return pitfall{codeNoTenant, "allows " + p.String() + ", in which no tenant is named", "put ${tenant_id}/ where the owner stands"}
+	return pitfall{codeNoTenant, "allows " + written(p) + ", in which no tenant is named", "put ${tenant_id}/ where the owner stands"}
+}
+
+// written gives a pattern as people write it.
+func written(p policy.Pattern) string {
+	return strings.ReplaceAll(p.String(), "${carrel:tenantid}", "${tenant_id}")
 }
 
 // variableName gives a key as people write it in policies.

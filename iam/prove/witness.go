@@ -301,7 +301,7 @@ func (j *judgement) culprit(w *confirmed) (*statement, *policy.ARNPattern) {
 			if policy.Evaluate(&w.request, l).Verdict != policy.Allowed {
 				continue
 			}
-			if len(one.Resources) == 1 {
+			if len(one.Resources) == 1 && !s.NotResource {
 				return s, &one.Resources[0]
 			}
 			return s, nil
