@@ -64,23 +64,37 @@ type actionClass struct {
 // actions tells the actions apart that patterns tell apart.
 type actions struct {
 	automaton
-	index map[string]int // of patterns, by their text
-	ends  map[int32]int  // the pattern that ends at a node
+	index map[string]int // of patterns, by their keys
+	// made are the classes of services that were asked for.
+	made map[string]classesOf
+	ends map[int32]int // the pattern that ends at a node
+}
+
+// classesOf is what classes gave for a service.
+type classesOf struct {
+	all []actionClass
+	ok  bool
 }
 
 // actionBudget bounds the states explored to tell actions apart.
 const actionBudget = 4000
 
 func actionsOf(lists ...[]*statement) *actions {
-	a := &actions{index: map[string]int{}, ends: map[int32]int{}}
+	a := &actions{index: map[string]int{}, ends: map[int32]int{}, made: map[string]classesOf{}}
 	for _, list := range lists {
 		for _, s := range list {
+			s.actions = s.actions[:0]
 			for _, p := range s.Actions {
-				key := p.String()
-				if _, known := a.index[key]; known {
+				key := patternKey(p)
+				number, known := a.index[key]
+				if !known {
+					number = len(a.index)
+				}
+				s.actions = append(s.actions, number)
+				if known {
 					continue
 				}
-				a.index[key] = len(a.index)
+				a.index[key] = number
 				w, _ := (&world{}).expand(p, anyByte, asNot, false)
 				a.add(w, notLayer)
 				a.ends[int32(len(a.nodes)-1)] = a.index[key]
@@ -92,7 +106,7 @@ func actionsOf(lists ...[]*statement) *actions {
 
 // match tells whether a statement is about the actions of a class.
 func (a *actions) match(s *statement, c *actionClass) bool {
-	return slices.ContainsFunc(s.Actions, func(p policy.Pattern) bool { return c.matches[a.index[p.String()]] }) != s.NotAction
+	return slices.ContainsFunc(s.actions, func(p int) bool { return c.matches[p] }) != s.NotAction
 }
 
 // filter gives the statements about the actions of a class.
@@ -186,6 +200,15 @@ func (a *actions) named(action string) (actionClass, string) {
 // classes gives a class of each kind of actions of a service; false if there
 // are too many.
 func (a *actions) classes(service string) ([]actionClass, bool) {
+	made, known := a.made[service]
+	if !known {
+		made.all, made.ok = a.divide(service)
+		a.made[service] = made
+	}
+	return slices.Clone(made.all), made.ok
+}
+
+func (a *actions) divide(service string) ([]actionClass, bool) {
 	var out []actionClass
 	have := map[string]bool{}
 	keep := func(c actionClass, key string) {

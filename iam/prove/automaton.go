@@ -79,6 +79,8 @@ type automaton struct {
 	// strict is the number of the must, from 1, that reads marks only where its
 	// variables stand; 0 for none.
 	strict int16
+	// meter counts work, if it is not nil.
+	meter *int
 	// marks are the languages of the symbols from firstMark up.
 	marks []*lang
 	// jumps remembers where an id can lead, by node and mark.

@@ -104,6 +104,7 @@ type consent struct {
 	*environment
 	account *Account
 	object  object
+	meter   int
 	// others are the accounts that the policy names in any way.
 	others []string
 }
@@ -386,7 +387,7 @@ func (c *consent) layoutsOfOthers(s *stand) []words {
 // world says what is known of a request of the caller.
 func (c *consent) world(who caller, s *stand) *world {
 	text := func(s string) words { return words{{kind: textPiece, text: s}} }
-	w := &world{marks: s.world.marks, means: map[string]meaning{}, known: map[string]facts{}}
+	w := &world{meter: &c.meter, marks: s.world.marks, means: map[string]meaning{}, known: map[string]facts{}}
 	always := func(key string, value ...words) {
 		w.known[key] = facts{always: true, alone: true, must: [][]words{value}}
 	}

@@ -34,11 +34,16 @@ type world struct {
 	known map[string]facts
 	// texts are the bytes that texts are made of; nil for all.
 	texts *set
+	// meter counts the work for a whole question; nil if nobody does.
+	meter *int
 }
+
+// tired tells whether a question took all that one may take.
+func (w *world) tired() bool { return w.meter != nil && *w.meter > questionBudget }
 
 // with gives a world in which a key has a value.
 func (w *world) with(key string, value words) *world {
-	out := &world{marks: w.marks, means: map[string]meaning{}, known: map[string]facts{}, texts: w.texts}
+	out := &world{marks: w.marks, means: map[string]meaning{}, known: map[string]facts{}, texts: w.texts, meter: w.meter}
 	for k, v := range w.means {
 		out.means[k] = v
 	}
@@ -224,7 +229,7 @@ func symbols(text string) []symbol {
 // where the variables of that must were read: it has no need to read a mark as
 // the text that it is.
 func (w *world) compose(musts [][]words, nots []words) *automaton {
-	a := &automaton{marks: w.marks}
+	a := &automaton{marks: w.marks, meter: w.meter}
 	loose, marked := false, 0
 	if w.texts != nil {
 		a.must([]words{{{kind: runPiece, set: w.texts}}})

@@ -112,6 +112,7 @@ type comparison struct {
 	// language of those.
 	texts *set
 	text  *lang
+	meter int
 }
 
 // difference is a request, or an action for which there may be one.
@@ -156,7 +157,7 @@ func (c *comparison) plain(used *set) bool {
 
 // world gives a new one.
 func (c *comparison) world() *world {
-	return &world{means: map[string]meaning{}, known: map[string]facts{}, texts: c.texts}
+	return &world{means: map[string]meaning{}, known: map[string]facts{}, texts: c.texts, meter: &c.meter}
 }
 
 // each goes through the classes of actions in which the policies differ, or
@@ -261,7 +262,7 @@ func (c *comparison) worlds() []*world {
 		var next []*world
 		for _, w := range out {
 			for state := range 3 {
-				v := &world{marks: slices.Clone(w.marks), means: maps.Clone(w.means), known: maps.Clone(w.known), texts: w.texts}
+				v := &world{marks: slices.Clone(w.marks), means: maps.Clone(w.means), known: maps.Clone(w.known), texts: w.texts, meter: w.meter}
 				switch state {
 				case 0:
 					v.means[key], v.known[key] = meaning{never: true}, facts{never: true}

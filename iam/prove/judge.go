@@ -104,8 +104,13 @@ type judgement struct {
 	identity []Policy
 	bounds   [][]Policy
 
-	all    *lang
-	acts   *actions
+	all  *lang
+	acts *actions
+	// found and seen remember what was worked out: near, by place, and places,
+	// by stand.
+	found  map[string]nearby
+	meter  int
+	seen   map[string][]place
 	allows [][]*statement // of identity, then of each bound
 	denies []*statement
 
@@ -150,6 +155,7 @@ func (j *judgement) any(all *lang, except []string) *stand {
 }
 
 func (j *judgement) fix(s *stand) *stand {
+	s.world.meter = &j.meter
 	for key, value := range j.fixed {
 		text := words{{kind: textPiece, text: value}}
 		s.world.means[key] = meaning{known: true, text: text}
@@ -175,6 +181,7 @@ func (j *judgement) places(s *stand) []place {
 }
 
 func (j *judgement) prepare() {
+	j.found, j.seen = map[string]nearby{}, map[string][]place{}
 	j.all = j.grammar.lang()
 	if j.account != "" {
 		j.all = Slugs.lang()
@@ -194,10 +201,47 @@ func (j *judgement) prepare() {
 	j.acts = actionsOf(append(j.allows[:len(j.allows):len(j.allows)], j.denies)...)
 }
 
+// nearby is the statements that may be about a place.
+type nearby struct {
+	allows [][]*statement
+	denies []*statement
+}
+
+// near leaves out the statements that are about other resources for sure.
+func (j *judgement) near(p *place) nearby {
+	if len(p.foreign) == 0 {
+		return nearby{j.allows, j.denies}
+	}
+	key := string(rune('0'+p.kind)) + p.where
+	n, known := j.found[key]
+	if known {
+		return n
+	}
+	var prefixes []string
+	for _, w := range p.foreign {
+		prefixes = append(prefixes, w.prefix())
+	}
+	pick := func(all []*statement) (out []*statement) {
+		for _, s := range all {
+			if s.meets(prefixes) {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	for _, layer := range j.allows {
+		n.allows = append(n.allows, pick(layer))
+	}
+	n.denies = pick(j.denies)
+	j.found[key] = n
+	return n
+}
+
 // problem asks for a request of a class of actions at a place.
 func (j *judgement) problem(s *stand, p *place, resources []words, c *actionClass) *problem {
-	out := &problem{world: s.world, place: resources, avoid: j.acts.filter(j.denies, c)}
-	for _, layer := range j.allows {
+	n := j.near(p)
+	out := &problem{world: s.world, place: resources, avoid: j.acts.filter(n.denies, c)}
+	for _, layer := range n.allows {
 		out.musts = append(out.musts, j.acts.filter(layer, c))
 	}
 	if p.kind == listingPlace {
@@ -206,7 +250,7 @@ func (j *judgement) problem(s *stand, p *place, resources []words, c *actionClas
 			known[k] = f
 		}
 		known["s3:prefix"] = facts{alone: true, must: [][]words{p.prefixes}}
-		out.world = &world{marks: s.world.marks, means: s.world.means, known: known}
+		out.world = &world{meter: s.world.meter, marks: s.world.marks, means: s.world.means, known: known}
 	}
 	return out
 }
@@ -358,7 +402,11 @@ func (j *judgement) possible(s *stand, x *suspicion) bool {
 
 // placeOf gives the place as another stand sees it.
 func (j *judgement) placeOf(s *stand, x *suspicion) *place {
-	mine := j.places(s)
+	mine, known := j.seen[s.name]
+	if !known {
+		mine = j.places(s)
+		j.seen[s.name] = mine
+	}
 	if len(mine) != len(x.places) {
 		return nil
 	}

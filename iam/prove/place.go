@@ -59,6 +59,7 @@ const bucketARN = "arn:aws:s3:::"
 func (d *ids) places(allows []*statement, layouts []Layout) []place {
 	var out []place
 	have := map[string]bool{}
+	inferred := map[bool]map[string]bool{true: {}, false: {}} // by NotResource
 	keep := func(all ...place) {
 		for _, p := range all {
 			key := string(rune('0'+p.kind)) + p.where
@@ -73,7 +74,7 @@ func (d *ids) places(allows []*statement, layouts []Layout) []place {
 	}
 	for _, s := range allows {
 		for i := range s.Resources {
-			found := d.named(&s.Resources[i], layouts)
+			found := d.named(&s.Resources[i], layouts, inferred[s.NotResource])
 			if s.NotResource {
 				// It allows what it does not name, which may be a part of the bucket.
 				found = slices.DeleteFunc(found, func(p place) bool { return p.kind != objectPlace })
@@ -84,24 +85,33 @@ func (d *ids) places(allows []*statement, layouts []Layout) []place {
 	return out
 }
 
-// named gives the places that one pattern names.
-func (d *ids) named(a *policy.ARNPattern, layouts []Layout) []place {
+// named gives the places that one pattern names. Those of a bucket that many
+// patterns name are inferred once.
+func (d *ids) named(a *policy.ARNPattern, layouts []Layout, inferred map[string]bool) []place {
 	tokens, ok := d.bucketPattern(a)
 	if !ok {
 		return nil
 	}
 	var out []place
+	meant := slices.ContainsFunc(tokens, d.isTenant)
 	if l := layoutOf(tokens, layouts); l != nil {
 		out = d.ofLayout(l)
 	} else {
-		out = d.inferred(tokens)
+		bucket, _, _ := divide(tokens)
+		key := patternKey(bucket)
+		if meant {
+			key += " meant"
+		}
+		if !inferred[key] {
+			out = d.inferred(tokens)
+		}
+		inferred[key] = true
 	}
 	for i := range layouts {
 		if d.concerns(a, &layouts[i]) {
 			out = append(out, d.ofLayout(&layouts[i])...)
 		}
 	}
-	meant := slices.ContainsFunc(tokens, d.isTenant)
 	for i := range out {
 		out[i].meant = meant
 	}
@@ -123,6 +133,9 @@ func (d *ids) isTenant(t policy.Token) bool { return t.Kind == policy.Variable &
 
 // matchesText tells whether a pattern of literals and wildcards matches.
 func matchesText(p policy.Pattern, text string) bool {
+	if len(p) == 0 || len(p) == 1 && p[0].Kind == policy.Literal {
+		return len(p) == 0 && text == "" || len(p) == 1 && p[0].Text == text
+	}
 	w, ok := (&world{}).expand(p, anyByte, asMust, false)
 	if !ok {
 		return false

@@ -236,7 +236,7 @@ func (j *judgement) reaches(places []place, index int) bool {
 		}
 		known["aws:resourcetag/tenant_id"] = facts{alone: true, must: [][]words{{s.tenant}}}
 		known["s3:existingobjecttag/tenant_id"] = known["aws:resourcetag/tenant_id"]
-		pr.world = &world{marks: pr.world.marks, means: pr.world.means, known: known}
+		pr.world = &world{meter: pr.world.meter, marks: pr.world.marks, means: pr.world.means, known: known}
 		if _, o := pr.solve(); o != none {
 			return true
 		}

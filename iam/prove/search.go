@@ -48,6 +48,9 @@ const preferred = "7xyabcdefghijklmnopqrstuvwz0123456789XYABCDEFGHIJKLMNOPQRSTUV
 // find looks for a word, exploring at most budget states.
 func (a *automaton) find(budget int) ([]symbol, outcome) {
 	s := &search{automaton: a, seen: map[string]bool{}, stamp: make([]int32, len(a.nodes)), alive: make([]int, a.musts)}
+	if s.tired(len(a.nodes)) {
+		return nil, exhausted
+	}
 	s.divide()
 	s.begin()
 	var start []int32
@@ -62,12 +65,22 @@ func (a *automaton) find(budget int) ([]symbol, outcome) {
 		if s.accepts(s.queue[i].set) {
 			return s.word(i), found
 		}
-		if len(s.queue) > budget {
+		if len(s.queue) > budget || s.tired(len(s.queue[i].set)) {
 			return nil, exhausted
 		}
 		s.expand(int32(i))
 	}
 	return nil, none
+}
+
+// tired counts work on so many nodes, for each class of bytes, and tells
+// whether the whole question took all that it may take.
+func (s *search) tired(nodes int) bool {
+	if s.meter == nil {
+		return false
+	}
+	*s.meter += nodes * (len(s.bytes) + 1)
+	return *s.meter > questionBudget
 }
 
 // divide puts bytes that no set tells apart into one class.
