@@ -447,6 +447,16 @@ func (ix *index) record(k store.Key) any {
 	return ix.records[k].T
 }
 
+// revocationCount gives how many revocations an account has.
+func (ix *index) revocationCount(id tenant.AccountID) (n int) {
+	ix.revoked.each(func(name revokedName, _ *revocation) {
+		if name.account == id {
+			n++
+		}
+	})
+	return n
+}
+
 // revision gives the last known revision of a record; zero if it has none.
 func (ix *index) revision(k store.Key) store.Revision {
 	ix.mu.RLock()

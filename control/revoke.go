@@ -60,7 +60,8 @@ func (s *Service) SessionResource(account tenant.AccountID, what string) string 
 // over for good, and new sessions may be made: take the permission to make
 // them away first.
 //
-// Errors: fault.Invalid; fault.NotFound for an account that is not there.
+// Errors: fault.Invalid; fault.NotFound for an account that is not there;
+// fault.Throttled over maxRevocations, but never for "*".
 func (s *Service) RevokeSession(ctx context.Context, g iam.Grant, in RevokeSessionInput) (err error) {
 	const op = "control.RevokeSession"
 	of, known := s.ix.accounts.get(in.Account)
@@ -89,11 +90,19 @@ func (s *Service) RevokeSession(ctx context.Context, g iam.Grant, in RevokeSessi
 		return err
 	}
 	s.sweepRevocations(ctx)
+	if in.What != allSessions && s.ix.revision(k) == 0 && s.ix.revocationCount(in.Account) >= maxRevocations {
+		return fault.New(op, fault.Throttled, "%d revocations of the account are still needed; no more are kept.", maxRevocations).
+			WithCode("LimitExceededException").WithRemedy("Revoke all sessions of a role or user at once, or all of the account with *.")
+	}
 	return s.save(ctx, k, s.ix.revision(k), revocation{
 		Account: in.Account, What: in.What, Before: now, Reason: in.Reason, By: g.Request().Principal.ARN,
 		Until: now.Add(token.MaxLife + time.Hour),
 	})
 }
+
+// maxRevocations bounds the revocations of an account that are not over: all
+// nodes hold them in memory for a day and a half.
+const maxRevocations = 5_000
 
 // maxRevokeReason bounds the reason of a revocation, in bytes.
 const maxRevokeReason = 512

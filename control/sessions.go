@@ -110,15 +110,17 @@ const allSessions = "*"
 
 func (ix *index) installRevocation(before, after any) {
 	defer ix.generation.Add(1)
-	if before != nil {
-		r := before.(*revocation)
-		ix.revoked.remove(revokedName{r.Account, r.What})
-		ix.revocations.Add(-1)
-	}
+	// One that takes the place of another is there without a gap.
 	if after != nil {
 		r := after.(*revocation)
-		ix.revoked.set(revokedName{r.Account, r.What}, r)
 		ix.revocations.Add(1)
+		ix.revoked.set(revokedName{r.Account, r.What}, r)
+	}
+	if before != nil {
+		if r := before.(*revocation); after == nil {
+			ix.revoked.remove(revokedName{r.Account, r.What})
+		}
+		ix.revocations.Add(-1)
 	}
 }
 

@@ -170,8 +170,8 @@ func (s *Service) issuing(ctx context.Context, grants []iam.Grant, asked []iam.R
 			found = true
 		}
 		if !found {
-			return nil, fault.New(op, fault.Denied, "nothing grants %s on %s for what is asked", asked[i].Action, printable(asked[i].Resource)).
-				WithCode("AccessDeniedException")
+			return nil, s.refused(ctx, asked[i], fault.New(op, fault.Denied, "nothing grants %s on %s for what is asked", asked[i].Action, printable(asked[i].Resource)).
+				WithCode("AccessDeniedException"))
 		}
 	}
 	account := asked[0].Principal.Account
@@ -191,6 +191,15 @@ func (s *Service) issuing(ctx context.Context, grants []iam.Grant, asked []iam.R
 			WithCode("ServiceException")
 	}
 	return done, nil
+}
+
+// refused journals a refusal that no policy made, and gives it back. What is
+// only malformed is no refusal.
+func (s *Service) refused(ctx context.Context, r iam.Request, err error) error {
+	if fault.Is(err, fault.Denied) {
+		s.cfg.Journal.Refuse(ctx, r, requestID(ctx), err)
+	}
+	return err
 }
 
 // from says what a new session is made with: the key or session that asks,
@@ -249,7 +258,7 @@ func (s *Service) GetSessionToken(ctx context.Context, g iam.Grant, seconds int)
 		return made, err
 	}
 	if err := longLived(op, &r); err != nil {
-		return made, err
+		return made, s.refused(ctx, r, err)
 	}
 	if seconds == 0 {
 		seconds = userDuration
@@ -351,7 +360,7 @@ func (s *Service) GetFederationToken(ctx context.Context, g iam.Grant, also []ia
 		return made, err
 	}
 	if err := longLived(op, &r); err != nil {
-		return made, err
+		return made, s.refused(ctx, r, err)
 	}
 	if in.Seconds == 0 {
 		in.Seconds = userDuration

@@ -30,9 +30,9 @@ type AssumeRoleInput struct {
 // tags and a source identity where the session will have any, its own or
 // inherited. The trust policy sees inherited tags as tags of the request too.
 //
-// Errors: ValidationError, InvalidInput, InvalidParameterValue; fault.Denied for a caller
-// that may assume no role at all.
-func (s *Service) AskAssumeRole(p call.Principal, in AssumeRoleInput) ([]iam.Request, error) {
+// Errors: ValidationError, InvalidInput, InvalidParameterValue; fault.Denied, which is
+// journaled, for a caller that may assume no role at all.
+func (s *Service) AskAssumeRole(ctx context.Context, p call.Principal, in AssumeRoleInput) ([]iam.Request, error) {
 	const op = "control.AssumeRole"
 	account := directory.AccountIn(in.RoleARN)
 	if account == "" || !strings.HasPrefix(in.RoleARN, "arn:aws:iam::"+string(account)+":role/") || len(in.RoleARN) > 2048 {
@@ -50,12 +50,13 @@ func (s *Service) AskAssumeRole(p call.Principal, in AssumeRoleInput) ([]iam.Req
 	if err := checkIAMTags(op, in.Tags); err != nil {
 		return nil, err
 	}
-	if err := mayAssume(op, &p, account); err != nil {
-		return nil, err
+	var h heritage
+	err := mayAssume(op, &p, account)
+	if err == nil {
+		h, err = inherit(op, &p, &in)
 	}
-	h, err := inherit(op, &p, &in)
 	if err != nil {
-		return nil, err
+		return nil, s.refused(ctx, iam.Request{Principal: p, Action: ActionAssumeRole, Resource: in.RoleARN, Owner: tenant.Identity{Account: account}}, err)
 	}
 	return h.questions(p, in), nil
 }
@@ -158,13 +159,13 @@ func (s *Service) AssumeRole(ctx context.Context, g iam.Grant, also []iam.Grant,
 		return made, err
 	}
 	p := g.Request().Principal
-	asked, err := s.AskAssumeRole(p, in)
+	asked, err := s.AskAssumeRole(ctx, p, in)
 	if err != nil {
 		return made, err
 	}
 	if len(g.Request().Chain) > 0 {
 		// What callers of a call may not do could not be said in a session.
-		return made, fault.New(op, fault.Denied, "A function that was called cannot make credentials.").WithCode("AccessDenied")
+		return made, s.refused(ctx, g.Request(), fault.New(op, fault.Denied, "A function that was called cannot make credentials.").WithCode("AccessDenied"))
 	}
 	r, found := s.identitiesOf(asked[0].Owner.Account).Role(in.RoleARN)
 	if !found {

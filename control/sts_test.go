@@ -43,7 +43,7 @@ func (o who) assume(in AssumeRoleInput) (SessionCredentials, error) {
 	if in.SessionName == "" {
 		in.SessionName = "s1"
 	}
-	asked, err := o.s.AskAssumeRole(o.me, in)
+	asked, err := o.s.AskAssumeRole(ctx, o.me, in)
 	if err != nil {
 		return SessionCredentials{}, err
 	}
@@ -195,7 +195,7 @@ func TestGrantsAreForWhatIsMade(t *testing.T) {
 	t.Parallel()
 	s, acme := stsWorld(t)
 	in := AssumeRoleInput{RoleARN: acme.free("app"), SessionName: "s1", SessionBounds: SessionBounds{Tags: []call.Tag{{Key: "team", Value: "blue"}}}}
-	asked, err := s.AskAssumeRole(acme.me, in)
+	asked, err := s.AskAssumeRole(ctx, acme.me, in)
 	acme.must(err)
 	grants, err := acme.grants(asked)
 	acme.must(err)
@@ -425,7 +425,7 @@ func TestCalledFunctionsMakeNoCredentials(t *testing.T) {
 	t.Parallel()
 	s, acme := stsWorld(t)
 	in := AssumeRoleInput{RoleARN: acme.free("app"), SessionName: "s1"}
-	asked, err := s.AskAssumeRole(acme.me, in)
+	asked, err := s.AskAssumeRole(ctx, acme.me, in)
 	acme.must(err)
 	asked[0].Chain = []call.Link{{Principal: acme.me, RequestID: "r", Function: function.ARN(region, acme.account, "f", "")}}
 	g, err := s.Authorise(ctx, asked[0], "r")

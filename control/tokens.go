@@ -73,7 +73,7 @@ func (s *Service) CreateToken(ctx context.Context, g iam.Grant, in CreateTokenIn
 		return made, err
 	}
 	if err := checkToken(op, &r, &in); err != nil {
-		return made, err
+		return made, s.refused(ctx, r, err)
 	}
 	done, err := s.issuing(ctx, []iam.Grant{g}, []iam.Request{r})
 	if err != nil {
@@ -108,7 +108,7 @@ func checkToken(op string, r *iam.Request, in *CreateTokenInput) error {
 	p := &r.Principal
 	switch {
 	case len(r.Chain) > 0, p.Type != call.TypeUser && p.Type != call.TypeRole && p.Type != call.TypeFederated,
-		p.Session != nil && token.IsBearerID(p.Session.ID):
+		p.Session != nil && (token.IsBearerID(p.Session.ID) || p.Session.RequestID != ""):
 		return fault.New(op, fault.Denied, "A bearer token, or a call, cannot make another token.").WithCode("AccessDenied").
 			WithRemedy("Narrow the token with carrel token narrow.")
 	case p.Session != nil && len(p.Session.From) >= call.MaxChain:

@@ -22,7 +22,7 @@ func (w *world) assume(t testing.TB, who control.Credentials, role string) contr
 	t.Helper()
 	p, _ := w.control.Principal(who.AccessKeyID)
 	in := control.AssumeRoleInput{RoleARN: "arn:aws:iam::" + string(who.AccountID) + ":role/" + role, SessionName: "s1"}
-	asked, err := w.control.AskAssumeRole(p, in)
+	asked, err := w.control.AskAssumeRole(t.Context(), p, in)
 	if err != nil {
 		t.Fatal(err)
 	}

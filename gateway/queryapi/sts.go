@@ -150,7 +150,7 @@ func assumeRole(rq *request, in *assumeRoleInput) (any, error) {
 		RoleARN: in.RoleArn, SessionName: in.RoleSessionName, Seconds: in.DurationSeconds, ExternalID: in.ExternalId,
 		SourceIdentity: in.SourceIdentity, Transitive: in.TransitiveTagKeys, SessionBounds: in.bounds(in.Tags),
 	}
-	asked, err := rq.h.Control.AskAssumeRole(rq.principal, ask)
+	asked, err := rq.h.Control.AskAssumeRole(rq.ctx, rq.principal, ask)
 	if err != nil {
 		return nil, err
 	}
