@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/iam"
@@ -127,8 +128,7 @@ func TestDefaultRolesMayWhatTheyAreFor(t *testing.T) {
 	for _, o := range []who{operator, acme, globex} {
 		o.active(o.input("f", "f"))
 	}
-	// Globex lets the others call its function. That is for tenants to use;
-	// operators hold no data actions even so.
+	// Globex lets the others call its function: tenants may, and operators not.
 	globex.shares(s.FunctionResource(globex.account, "f"), "acme")
 	for _, o := range []who{acme, operator} {
 		_, err := s.AddPermission(ctx, globex.may(ActionAddPermission, "f"), PermissionInput{
@@ -198,4 +198,32 @@ func somethingOf(s *Service, action string, of tenant.AccountID) string {
 		return roleARN(of, RoleAuditor)
 	}
 	return roleARN(of, RoleBillingReader)
+}
+
+// TestBreakGlass has a tenant make a role for operators: what one does with it is
+// the tenant's own, and ends with the role.
+func TestBreakGlass(t *testing.T) {
+	t.Parallel()
+	s, acme := stsWorld(t)
+	operator := as(t, s, s.FirstAdmin().AccessKeyID)
+	acme.active(acme.input("f", "f"))
+	f := s.FunctionResource(acme.account, "f")
+	inside := func(o who) bool {
+		_, err := s.Authorise(ctx, iam.Request{Principal: o.me, Action: ActionGetFunction, Resource: f, Owner: tenant.Identity{Account: acme.account}}, "r")
+		return err == nil
+	}
+	role := acme.makeRole("break-glass", trusting("arn:aws:iam::"+string(operator.account)+":root", ""))
+	acme.must(s.AttachRolePolicy(ctx, acme.identity(ActionAttachRolePolicy, sortRole, role.Name), role.Name, "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"))
+	if inside(operator) {
+		t.Error("an operator sees a tenant's function")
+	}
+	session := operator.assumed(AssumeRoleInput{RoleARN: role.ARN})
+	if !inside(session) || session.me.Account != acme.account || time.Until(session.me.Session.Expires) > time.Hour {
+		t.Errorf("with the tenant's role: %v until %s as %s", inside(session), session.me.Session.Expires, session.me.ARN)
+	}
+	acme.must(s.DetachRolePolicy(ctx, acme.identity(ActionDetachRolePolicy, sortRole, role.Name), role.Name, "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"))
+	acme.deleteRole(role.Name)
+	if inside(session) {
+		t.Error("the session outlives the role")
+	}
 }

@@ -16,7 +16,9 @@ type refusal struct {
 	actor *call.Principal
 	link  bool
 	// gone says that the actor's key, user, role or session is not good any more.
-	gone       bool
+	gone bool
+	// operator says that the actor is an operator, and the resource a tenant's.
+	operator   bool
 	decision   policy.Decision
 	evaluation *evaluation
 }
@@ -27,6 +29,8 @@ func (a *Authority) denied(r *Request, why refusal) error {
 	switch {
 	case why.gone:
 		text += "because the key, user, role or session of " + why.actor.ARN + " is not valid any more"
+	case why.operator:
+		text += "because operators, as " + why.actor.ARN + " is one, have no actions on what tenants' functions do and hold"
 	case why.link:
 		text += "because its caller " + why.actor.ARN + " is not: " + reason(r, why.decision)
 	case why.actor != nil:

@@ -13,6 +13,8 @@
 //     an operator marked as gatekeeper ends this for resources of its own
 //     account: who called it is not asked.
 //   - A session that acts for an end tenant acts for no other.
+//   - The operators' principals look after tenants, and reach nothing of what
+//     these hold, whomever a tenant lets in.
 //   - An account that is not served is neither asked for nor answered.
 //   - A snapshot that nobody confirmed for MaxStale decides nothing.
 //

@@ -111,6 +111,38 @@ func TestRulesThatNoPolicyChanges(t *testing.T) {
 	}
 }
 
+// TestOperatorsHaveNoDataActions has everybody let in by acme and a principal of
+// globex, as the operators' account and as another tenant, ask for acme's.
+func TestOperatorsHaveNoDataActions(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		action, resource string
+		control          bool
+	}{
+		{iam.InvokeAction, arnOf(acme), false}, {"lambda:GetFunction", arnOf(acme), false}, {"LAMBDA:GetFunction", arnOf(acme), false},
+		{"logs:FilterLogEvents", arnOf(acme), false}, {"s3:GetObject", "arn:aws:s3:::b/k", false}, {"iam:GetUser", "arn:aws:iam::" + string(acme) + ":user/x", false},
+		{"carrelx:Get", arnOf(acme), false}, {"carrel", arnOf(acme), true}, {"carrel:GetUsage", arnOf(acme), true}, {"sts:AssumeRole", roleARN(acme, "door"), true},
+	} {
+		w, a := newWorld()
+		w.Objects[c.resource] = iam.Object{Policy: iamtest.Set(policy.Resource,
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`)}
+		ask := func(p call.Principal, chain ...call.Link) error {
+			_, err := a.Authorise(iam.Request{Principal: p, Action: c.action, Resource: c.resource, Owner: tenant.Identity{Account: acme}, Chain: chain})
+			return err
+		}
+		operator := user(globex, "operator")
+		if err := ask(operator); err != nil {
+			t.Errorf("the control: another tenant, %s: %v", c.action, err)
+		}
+		w.Subjects[operator.ARN] = &iam.Subject{Identity: iamtest.Set(policy.Identity, iamtest.AllowAll), Management: true}
+		for name, err := range map[string]error{"an operator": ask(operator), "a function that an operator called": ask(user(acme, "fn"), call.Link{Principal: operator})} {
+			if (err == nil) != c.control || err != nil && (!fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "operators")) {
+				t.Errorf("%s, %s: %v", name, c.action, err)
+			}
+		}
+	}
+}
+
 func TestGrantIsForExactlyWhatWasAsked(t *testing.T) {
 	t.Parallel()
 	_, a := newWorld()

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/function"
 )
 
@@ -49,6 +50,16 @@ func TestOperatorsHaveNoDataActions(t *testing.T) {
 	in.FunctionName = aws.String(b.arn("other", ""))
 	_, err := b.client(operator).CreateFunction(t.Context(), in)
 	refused(t, err, "AccessDeniedException", "lambda:CreateFunction")
-	// The twin: the owner is answered.
-	must[*lambda.GetFunctionOutput](t)(b.client(b.acme).GetFunction(t.Context(), &lambda.GetFunctionInput{FunctionName: &foreign}))
+	// Not even where the owner lets them in, as it does another tenant.
+	b.share(t, foreign)
+	for _, friend := range []control.Credentials{operator, b.globex} {
+		must[*lambda.AddPermissionOutput](t)(b.client(b.acme).AddPermission(t.Context(), &lambda.AddPermissionInput{
+			FunctionName: &foreign, StatementId: aws.String("s" + string(friend.AccountID)), Action: aws.String("lambda:InvokeFunction"),
+			Principal: aws.String(string(friend.AccountID)),
+		}))
+	}
+	call := &lambda.InvokeInput{FunctionName: &foreign}
+	_, err = b.client(operator).Invoke(t.Context(), call)
+	refused(t, err, "AccessDeniedException", "lambda:InvokeFunction")
+	must[*lambda.InvokeOutput](t)(b.client(b.globex).Invoke(t.Context(), call))
 }
