@@ -255,6 +255,7 @@ func (c *consent) judge(who caller, g guard) (Finding, bool) {
 	}
 	return Finding{
 		Result: Unknown, Code: codeUndecided, Tenant: c.nameOf(who), Statement: -1, Policy: c.object.policy.Name,
+		basis:   digest(c.object.policy.digest(), levelsDigest(c.account.RCPs), g.digest),
 		Message: fmt.Sprintf("it was not decided whether the policy of %s lets in %s", c.object.arn, c.describe(who)),
 		Remedy:  "Name the principals, and bind their accounts with aws:PrincipalAccount.",
 	}, true

@@ -191,3 +191,39 @@ func TestLayoutsOverlap(t *testing.T) {
 	a.Principals[1] = role(t, acmeID, "fn", byLambda, allow("s3:GetObject", "arn:aws:s3:::pool/${tenant_id}/*"))
 	judged(t, o, Proved, "")
 }
+
+// TestAcceptedOnceIsNotAcceptedForEver: a word for what could not be decided
+// about one policy is none for another that takes its place.
+func TestAcceptedOnceIsNotAcceptedForEver(t *testing.T) {
+	t.Parallel()
+	hard := func(more string) string {
+		var all []string
+		for i := range 24 {
+			all = append(all, `{"Effect":"Allow","Action":"s3:*`+string(rune('a'+i))+`*`+more+`","Resource":"arn:aws:s3:::shared/${tenant_id}/*"}`)
+		}
+		return strings.Join(all, ",")
+	}
+	state := func(text string) *Organization {
+		o := organization(t)
+		o.Accounts[1].Principals[1] = role(t, acmeID, "fn", byLambda, text)
+		return o
+	}
+	o := state(hard(""))
+	r := New().Organization(o)
+	if r.Result != Unknown {
+		t.Fatalf("%s: %v", r.Result, r.Findings)
+	}
+	accepted := map[string]string{}
+	for _, f := range r.Findings {
+		accepted[f.ID] = "looked at by hand"
+	}
+	o.Accepted = accepted
+	if r := New().Organization(o); r.Result != Proved || r.Findings[0].Accepted == "" {
+		t.Errorf("%s after it was accepted", r.Result)
+	}
+	o = state(hard("x*"))
+	o.Accepted = accepted
+	if r := New().Organization(o); r.Result != Unknown {
+		t.Errorf("%s: another policy is taken for the one that was accepted", r.Result)
+	}
+}

@@ -170,7 +170,9 @@ type Report struct {
 
 // Finding is one violation, one undecided question, or one warning.
 type Finding struct {
-	// ID is the same as long as tenant, policy, statement and code are.
+	// ID is the same as long as tenant, policy, statement and code are, and of
+	// what is unknown as long as all is that was judged: who accepts it accepts
+	// these policies, and no others in which it is unknown as well.
 	ID string `json:"id"`
 	// Result is Violated or Unknown; empty for a warning.
 	Result Result `json:"result,omitempty"`
@@ -193,6 +195,8 @@ type Finding struct {
 	Witness *Witness `json:"witness,omitempty"`
 	// Accepted is the reason for which an operator accepted an unknown.
 	Accepted string `json:"accepted,omitempty"`
+	// basis is a digest of what was judged, of what is unknown.
+	basis string
 }
 
 // Step is one change of role on the way to a violation.

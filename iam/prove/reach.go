@@ -216,7 +216,7 @@ func (c *crowd) placed(f *Finding, at *post) {
 		f.Witness = &w
 	}
 	if at.doubtful && f.Result == Violated {
-		f.Result, f.Witness = Unknown, nil
+		f.Result, f.Witness, f.basis = Unknown, nil, c.judgement(at).basis()
 		f.Message = "if a step on the way is possible, which was not decided: " + f.Message
 	}
 	f.name()
@@ -240,7 +240,7 @@ func (c *crowd) control(at *post) Report {
 		f := Finding{Result: Violated, Code: code, Statement: -1, Message: "tenant " + anyTenant + " can " + message, Remedy: remedy,
 			Witness: &Witness{Action: action, Resource: resource}}
 		if !sure {
-			f.Result, f.Witness = Unknown, nil
+			f.Result, f.Witness, f.basis = Unknown, nil, c.judgement(at).basis()
 		}
 		c.placed(&f, at)
 		out.add(f)

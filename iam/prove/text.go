@@ -115,11 +115,23 @@ func shown(w *confirmed) string {
 	return strings.Replace(r, w.owner, strings.Replace(w.owner, w.tenant, "<tenant>", 1), 1)
 }
 
+// basis identifies what is judged.
+func (j *judgement) basis() string {
+	parts := []string{digests(j.identity), digests(j.own), tagsDigest(j.fixed)}
+	for _, bound := range append(j.bounds[:len(j.bounds):len(j.bounds)], j.ownBounds...) {
+		parts = append(parts, digests(bound))
+	}
+	for _, l := range append(j.layouts[:len(j.layouts):len(j.layouts)], j.home...) {
+		parts = append(parts, l.Pattern, l.Account)
+	}
+	return digest(parts...)
+}
+
 // finding puts a verdict into words.
 func (j *judgement) finding(v verdict) Finding {
 	if v.result == Unknown {
 		return Finding{
-			Result: Unknown, Code: codeUndecided, Tenant: anyTenant, Statement: -1,
+			Result: Unknown, Code: codeUndecided, Tenant: anyTenant, Statement: -1, basis: j.basis(),
 			Message: fmt.Sprintf("it was not decided %s", v.why),
 			Remedy:  "Write the policy with ${tenant_id} between slashes and fewer conditions, or have an operator accept it with a reason.",
 		}
@@ -182,5 +194,9 @@ func plain(context map[string][]string) map[string][]string {
 
 // name gives findings their ids, the same for the same fault.
 func (f *Finding) name() {
-	f.ID = digest(string(f.Result), f.Code, f.Tenant, f.Policy, fmt.Sprint(f.Statement), f.Message)[:16]
+	parts := []string{string(f.Result), f.Code, f.Tenant, f.Policy, fmt.Sprint(f.Statement), f.Message}
+	if f.Result == Unknown {
+		parts = append(parts, f.basis)
+	}
+	f.ID = digest(parts...)[:16]
 }
