@@ -58,10 +58,16 @@ type Verifier interface {
 // is not for its own action and resource.
 type Control interface {
 	Directory
-	Tenants
-	TenantStates
+	TenantLife
 	Functions
 	Governance
+	Credentials
+}
+
+// TenantLife is all that becomes of a tenant.
+type TenantLife interface {
+	Tenants
+	TenantStates
 }
 
 // Directory answers from memory.
@@ -173,6 +179,7 @@ func newHandler(cfg Config) *handler {
 	h.organization()
 	h.policies()
 	h.shares()
+	h.tokens()
 	h.auditLog()
 	h.status()
 	h.document = describe(h.api)

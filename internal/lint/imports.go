@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"trigger":  {"admit", "audit", "bus", "call", "fault", "function", "iam", "meter", "secret", "store", "tenant"},
 	"gateway":  {"admit", "audit", "call", "control", "fault", "function", "iam", "meter", "observe", "tenant"},
 	"server":   {"*"},
-	"cmd":      {"config", "fault", "iam/policy", "iam/prove", "iam/simulate", "server", "worker", "sandbox/jail", "internal"},
+	"cmd":      {"config", "fault", "iam/policy", "iam/prove", "iam/simulate", "iam/token", "server", "worker", "sandbox/jail", "internal"},
 	"sdk":      {},
 	"examples": {"sdk"},
 	"test":     {"*"},

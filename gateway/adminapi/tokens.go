@@ -1,0 +1,109 @@
+package adminapi
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"net/http"
+	"time"
+
+	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/tenant"
+)
+
+// Credentials makes bearer tokens and ends sessions.
+type Credentials interface {
+	CreateToken(context.Context, iam.Grant, control.CreateTokenInput) (control.NewToken, error)
+	TokenResource(tenant.AccountID) string
+	RevokeSession(context.Context, iam.Grant, control.RevokeSessionInput) error
+	SessionResource(account tenant.AccountID, what string) string
+}
+
+// NewToken is a bearer token as the answer to its making shows it, once.
+type NewToken struct {
+	ID        string    `json:"id" doc:"Names the token in the audit log, and to revoke it" example:"CBTAQ3JZ5Y4W2M6N7P8R"`
+	Token     string    `json:"token" doc:"The token: for the header Authorization, after Bearer, or after DPoP if it is bound to a key"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+type createTokenInput struct {
+	Body struct {
+		Scope      string `json:"scope" minLength:"1" maxLength:"4096" doc:"Policy as JSON text, which has to allow what is asked with the token; it grants nothing"`
+		TTLSeconds int64  `json:"ttlSeconds,omitempty" minimum:"1" maximum:"129600" doc:"How long it lives; 15 minutes if left out, at most an hour if bound to no key"`
+		Audience   string `json:"audience,omitempty" enum:"lambda,carrel" doc:"The API that takes it; lambda if left out"`
+		Holder     string `json:"holder,omitempty" maxLength:"43" doc:"Ed25519 public key of the client that alone may use it: 32 bytes as base64url without padding"`
+	}
+}
+
+type revokeInput struct {
+	Body struct {
+		What   string `json:"what" minLength:"1" maxLength:"512" doc:"Id of a session or token; id of an access key, for what was made with it; ARN of a role or user, for all of it until now; or *, for all of the account until now" example:"ASIAQ3JZ5Y4W2M6N7P8R"`
+		Tenant string `json:"tenant,omitempty" maxLength:"64" doc:"Name of the tenant whose sessions they are; the caller's own if left out"`
+		Reason string `json:"reason,omitempty" maxLength:"512" doc:"Why; kept with the revocation"`
+	}
+}
+
+func (h *handler) tokens() {
+	register(h, operation{id: "CreateToken", method: http.MethodPost, path: "/v1/tokens", status: http.StatusCreated,
+		summary: "Make a bearer token that stands for the caller, within a scope"}, h.createToken)
+	register(h, operation{id: "RevokeSession", method: http.MethodPost, path: "/v1/sessions/revoke",
+		summary: "End sessions and tokens, and what was made with them, before their time"}, h.revokeSession)
+}
+
+func (h *handler) createToken(ctx context.Context, in *createTokenInput) (*reply[NewToken], error) {
+	account := sessionOf(ctx).principal.Account
+	g, err := h.decide(ctx, question{control.ActionCreateToken, h.Control.TokenResource(account), account})
+	if err != nil {
+		return nil, err
+	}
+	ask := control.CreateTokenInput{Audience: in.Body.Audience, Life: time.Duration(in.Body.TTLSeconds) * time.Second, Scope: in.Body.Scope}
+	if ask.Audience == "" {
+		ask.Audience = control.AudienceLambda
+	}
+	if in.Body.Holder != "" {
+		key, err := base64.RawURLEncoding.Strict().DecodeString(in.Body.Holder)
+		if err != nil || len(key) != ed25519.PublicKeySize {
+			return nil, fault.New("adminapi", fault.Invalid, "The holder is not an Ed25519 public key: 32 bytes as base64url without padding.").WithCode(codeValidation)
+		}
+		ask.Holder = key
+	}
+	made, err := h.Control.CreateToken(ctx, g, ask)
+	if err != nil {
+		return nil, err
+	}
+	return &reply[NewToken]{NewToken{ID: made.ID, Token: made.Token, ExpiresAt: made.Expires}}, nil
+}
+
+// revokeSession asks in the caller's own account, or among the operators'
+// operations on tenants if another one is named.
+func (h *handler) revokeSession(ctx context.Context, in *revokeInput) (*reply[Done], error) {
+	p := sessionOf(ctx).principal
+	ask := control.RevokeSessionInput{Account: p.Account, What: in.Body.What, Reason: in.Body.Reason}
+	if name := tenant.Slug(in.Body.Tenant); name == "" || name == p.Tenant {
+		g, err := h.decide(ctx, question{control.ActionRevokeSession, h.Control.SessionResource(p.Account, ask.What), p.Account})
+		if err != nil {
+			return nil, err
+		}
+		return done, h.Control.RevokeSession(ctx, g, ask)
+	}
+	slug, err := parseSlug(in.Body.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	g, err := h.onTenant(ctx, control.ActionRevokeSession, slug)
+	if err != nil {
+		return nil, err
+	}
+	look, err := h.onTenant(ctx, control.ActionGetTenant, slug)
+	if err != nil {
+		return nil, err
+	}
+	t, err := h.Control.GetTenant(ctx, look, slug)
+	if err != nil {
+		return nil, err
+	}
+	ask.Account = t.Account
+	return done, h.Control.RevokeSession(ctx, g, ask)
+}
