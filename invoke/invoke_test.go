@@ -61,7 +61,7 @@ type fixture struct {
 	root    *os.Root
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	root, err := os.OpenRoot(t.TempDir())
 	if err != nil {
@@ -74,7 +74,7 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // open opens the journal and puts a pipeline on it.
-func (f *fixture) open(t *testing.T) {
+func (f *fixture) open(t testing.TB) {
 	t.Helper()
 	j, err := journal.Open(f.root, journal.Config{Node: "n1"})
 	if err != nil {
