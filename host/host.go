@@ -213,6 +213,11 @@ func (s *Service) endTenant(ctx context.Context, n *call.Call, named tenant.EndT
 		}
 		return nil
 	case bound != nil && named != "" && named != bound.EndTenant:
+		// It is refused for this reason, and asked for so that this is recorded.
+		n.EndTenant = named
+		if _, err := s.authorise(ctx, n, n.Target.Resource()); err != nil && !fault.Is(err, fault.Denied) {
+			return err
+		}
 		return fault.New(op, fault.Denied, "This call is for the tenant %s, and what follows from it can be for no other.", bound.EndTenant)
 	case bound != nil:
 		n.EndTenant, n.Owner.EndTenant = bound.EndTenant, bound.EndTenantUID

@@ -40,6 +40,7 @@ type world struct {
 	calls     []*call.Call // that were made
 	queued    []*call.Call
 	looked    []string // names that were resolved
+	denied    []iam.Request
 }
 
 type current struct{}
@@ -100,7 +101,11 @@ func (w *world) NewEndTenant(_ context.Context, g iam.Grant, id tenant.EndTenant
 }
 
 func (w *world) Authorise(_ context.Context, r iam.Request, _ string) (iam.Grant, error) {
-	return w.authority.Authorise(r)
+	g, err := w.authority.Authorise(r)
+	if err != nil {
+		w.denied = append(w.denied, r)
+	}
+	return g, err
 }
 
 func (w *world) Role(t *function.Target) (Role, bool) {
@@ -422,8 +427,12 @@ func TestEndTenantsStayWithTheirCalls(t *testing.T) {
 			t.Errorf("naming %q: the call is for %q, %+v, by %+v", named, n.EndTenant, n.Owner, n.Principal.Session)
 		}
 	}
+	w.denied = nil
 	w.refused(t, c, invocation{name: "g", endTenant: "t2"}, "AccessDeniedException")
 	w.refused(t, c, invocation{name: "g", endTenant: "T1"}, "AccessDeniedException")
+	if len(w.denied) != 2 || w.denied[0].EndTenant != "t2" || len(w.denied[0].Chain) != 1 {
+		t.Errorf("recorded are the refusals %+v", w.denied)
+	}
 	// By way of a function that knows no tenants it stays the same one.
 	if what, _, payload := w.ask(c, invocation{name: "plain"}); what != replyResult {
 		t.Fatalf("a function for all: %d %s", what, payload)

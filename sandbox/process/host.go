@@ -31,7 +31,8 @@ type asked struct {
 	call    *call.Call
 	handle  uint64
 	op      uint32
-	request []byte
+	request []byte // nil where it has no room
+	room    bool   // it may wait, and holds waits
 	ctx     context.Context
 	at      time.Time
 }
@@ -55,8 +56,12 @@ func (w *worker) ask(handle uint64, body []byte) error {
 	if s.asks++; s.asks > wire.MaxHostCalls {
 		return fmt.Errorf("%w: it asked %d times in one call", errHostile, s.asks)
 	}
-	a := asked{worker: w, call: s.job.Ticket.Call(), handle: handle, op: op, request: bytes.Clone(request), at: w.now}
-	a.ctx, s.endAsk = context.WithCancel(w.group.driver.stopped)
+	d := w.group.driver
+	a := asked{worker: w, call: s.job.Ticket.Call(), handle: handle, op: op, at: w.now}
+	if a.room = d.waits.enter(a.call.Owner.Account, held{1, int64(len(request))}, mostWaits(d.cfg.MaxWorkers)); a.room {
+		a.request = bytes.Clone(request)
+	}
+	a.ctx, s.endAsk = context.WithCancel(d.stopped)
 	w.asking.Store(true)
 	w.asked = append(w.asked, a)
 	return nil
@@ -98,26 +103,24 @@ func takeBack(slots []*slot) (frames []byte) {
 
 func (a asked) serve(d *Driver) {
 	defer d.running.Done()
-	if a.ctx.Err() != nil {
-		return // the call ended in the same breath
-	}
-	if d.cfg.Host == nil {
+	var reply []byte
+	switch {
+	case d.cfg.Host == nil:
 		a.worker.kill("it asked for a service, and this node has none")
-		return
+	case !a.room:
+		reply = d.cfg.Host.Refuse(a.call, errTooManyWait())
+	case a.ctx.Err() == nil: // otherwise the call ended in the same breath
+		reply = d.cfg.Host.Serve(a.ctx, a.call, a.op, a.request)
 	}
-	account := a.call.Owner.Account
-	if !d.waits.enter(account, mostWaits(d.cfg.MaxWorkers)) {
-		a.answer(d.cfg.Host.Refuse(a.call, errTooManyWait()))
-		return
+	if a.room {
+		d.waits.leave(a.call.Owner.Account, held{1, int64(len(a.request))})
 	}
-	reply := d.cfg.Host.Serve(a.ctx, a.call, a.op, a.request)
-	d.waits.leave(account)
 	a.answer(reply)
 }
 
 func errTooManyWait() error {
 	e := fault.New("process.Host", fault.Throttled,
-		"Rate Exceeded: as many functions as this node can keep waiting are waiting for others.").
+		"Rate Exceeded: functions that wait for others hold as many workers, or as much memory, as they may.").
 		WithCode("TooManyRequestsException").WithRemedy("Retry, or have the operator raise the node's bound of workers.")
 	e.Reason, e.RetryAfter = "ConcurrentHostCallLimitExceeded", time.Second
 	return e
@@ -148,39 +151,55 @@ func (s *slot) ended() {
 	}
 }
 
+// held is what calls that wait hold: workers, one each, and the bytes of their
+// requests.
+type held struct {
+	calls int
+	bytes int64
+}
+
+func (h held) plus(o held) held  { return held{h.calls + o.calls, h.bytes + o.bytes} }
+func (h held) minus(o held) held { return held{h.calls - o.calls, h.bytes - o.bytes} }
+
+// within tells whether there is no more of either.
+func (h held) within(most held) bool { return h.calls <= most.calls && h.bytes <= most.bytes }
+
 // waits counts the calls that wait for what they asked for. Each of them holds
 // a worker. If they held all of them, none could be had for the calls that
 // they wait for; so they hold three quarters at most, and what runs in the
 // rest ends by itself. Of the part that is free an account may take as much
 // again as is left: a single one gets half of it, and there is always some for
-// another.
+// another. The same goes for the memory of requests.
 type waits struct {
 	mu       sync.Mutex
-	total    int
-	accounts map[tenant.AccountID]int
+	total    held
+	accounts map[tenant.AccountID]held
 }
 
-func mostWaits(workers int) int { return workers * 3 / 4 }
+// mostWaitBytes bounds the requests of all calls that wait.
+const mostWaitBytes = 512 << 20
 
-func (w *waits) enter(account tenant.AccountID, most int) bool {
+func mostWaits(workers int) held { return held{workers * 3 / 4, mostWaitBytes} }
+
+func (w *waits) enter(account tenant.AccountID, n, most held) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.accounts[account] >= most-w.total {
+	of := w.accounts[account].plus(n)
+	if !of.within(most.minus(w.total)) {
 		return false
 	}
 	if w.accounts == nil {
-		w.accounts = map[tenant.AccountID]int{}
+		w.accounts = map[tenant.AccountID]held{}
 	}
-	w.accounts[account]++
-	w.total++
+	w.accounts[account], w.total = of, w.total.plus(n)
 	return true
 }
 
-func (w *waits) leave(account tenant.AccountID) {
+func (w *waits) leave(account tenant.AccountID, n held) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.total--
-	if w.accounts[account]--; w.accounts[account] == 0 {
+	w.total = w.total.minus(n)
+	if w.accounts[account] = w.accounts[account].minus(n); w.accounts[account].calls == 0 {
 		delete(w.accounts, account)
 	}
 }

@@ -134,7 +134,7 @@ func TestChainsEndWhereWorkersDo(t *testing.T) {
 			if took := time.Since(begun); took > 5*time.Second {
 				t.Errorf("it took %s", took)
 			}
-			if n := int(depth.Load()); n > mostWaits(workers) {
+			if n := int(depth.Load()); n > mostWaits(workers).calls {
 				t.Errorf("%d calls waited at once, of %d workers", n, workers)
 			}
 		})
@@ -142,32 +142,36 @@ func TestChainsEndWhereWorkersDo(t *testing.T) {
 }
 
 func TestAnAccountLeavesRoomToWait(t *testing.T) {
+	const acme tenant.AccountID = "111111111111"
+	one := held{1, 1000}
 	for most := range 40 {
-		var w waits
-		greedy := 0
-		for w.enter("111111111111", most) {
-			greedy++
-		}
-		if greedy > (most+1)/2 {
-			t.Errorf("one account waits %d times of %d", greedy, most)
-		}
-		others := 0
-		for n := range 100 {
-			if w.enter(tenant.AccountID(fmt.Sprint(n)), most) {
-				others++
+		for name, limit := range map[string]held{"workers": {most, 1 << 40}, "memory": {1 << 20, int64(most) * 1000}} {
+			var w waits
+			greedy := 0
+			for w.enter(acme, one, limit) {
+				greedy++
 			}
-		}
-		if w.total > most || w.total != greedy+others || most > 1 && others == 0 {
-			t.Errorf("%d of one and %d of others wait, of %d", greedy, others, most)
-		}
-		for range greedy {
-			w.leave("111111111111")
-		}
-		for account := range w.accounts {
-			w.leave(account)
-		}
-		if w.total != 0 || len(w.accounts) != 0 {
-			t.Errorf("when all have left, %d are counted in %d accounts", w.total, len(w.accounts))
+			if greedy != (most+1)/2 {
+				t.Errorf("%s: one account waits %d times of %d", name, greedy, most)
+			}
+			others := 0
+			for n := range 100 {
+				if w.enter(tenant.AccountID(fmt.Sprint(n)), one, limit) {
+					others++
+				}
+			}
+			if !w.total.within(limit) || w.total.calls != greedy+others || most > 1 && others == 0 {
+				t.Errorf("%s: %d of one and %d of others wait, of %d", name, greedy, others, most)
+			}
+			for range greedy {
+				w.leave(acme, one)
+			}
+			for account := range w.accounts {
+				w.leave(account, one)
+			}
+			if w.total != (held{}) || len(w.accounts) != 0 {
+				t.Errorf("%s: when all have left, %+v is counted in %d accounts", name, w.total, len(w.accounts))
+			}
 		}
 	}
 }
