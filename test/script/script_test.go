@@ -282,7 +282,7 @@ func dataOf(body []string) []string {
 // waitfor runs a command until what it prints matches a regular expression.
 func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
 	command, want := strings.Fields(args[0]), regexp.MustCompile(args[1])
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(20 * time.Second)
 	for {
