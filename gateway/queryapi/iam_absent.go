@@ -41,7 +41,10 @@ func absentOperations() []operation {
 			MFADevices []nothing
 			page
 		}{MFADevices: []nothing{}}),
-		absent("ListServiceSpecificCredentials", struct{ ServiceSpecificCredentials []nothing }{[]nothing{}}),
+		absent("ListServiceSpecificCredentials", struct {
+			ServiceSpecificCredentials []nothing
+			page
+		}{ServiceSpecificCredentials: []nothing{}}),
 		served("ListVirtualMFADevices", onAccount[mfaInput], func(*request, iam.Grant, *mfaInput) (any, error) {
 			return struct {
 				VirtualMFADevices []nothing

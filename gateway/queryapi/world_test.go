@@ -63,13 +63,13 @@ func newBenchWith(t testing.TB, identities control.WebIdentities) *bench {
 	}
 	iamHandler := NewIAM(Config{Region: region, Verifier: verifier(ServiceIAM), Control: b.control})
 	stsHandler := NewSTS(Config{Region: region, Verifier: verifier(ServiceSTS), Control: b.control})
-	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.server = httptest.NewServer(worked.noted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "/iam/") {
 			iamHandler.ServeHTTP(w, r)
 			return
 		}
 		stsHandler.ServeHTTP(w, r)
-	}))
+	})))
 	t.Cleanup(b.server.Close)
 	return b
 }
