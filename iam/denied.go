@@ -41,6 +41,7 @@ func (a *Authority) denied(r *Request, why refusal) error {
 	err := fault.New(opAuthorise, fault.Denied, "%s", text).WithCode(codeAccessDenied)
 	if why.evaluation != nil && a.Explained != nil && r.Action != InvokeAction {
 		if message := a.Explained(*r, policy.Explain(&why.evaluation.request, &why.evaluation.layers)); message != "" {
+			err.Message += "."
 			err.Remedy = "Encoded authorization failure message: " + message
 		}
 	}
