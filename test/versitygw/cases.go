@@ -11,17 +11,17 @@ import (
 const cases = 480
 
 // differs lists the cases that do not pass: a line that begins with '#' is
-// the reason of the names that follow it. With '~' they differ by the words of
-// refusals alone, and pass when those are exchanged.
+// the reason of the names that follow it. With '~' they differ by no more than
+// what the proxy can exchange, and pass when it does.
 //
 //go:embed differs.txt
 var differs string
 
 // group is cases that differ for one reason.
 type group struct {
-	reason string
-	words  bool // they pass when the words of refusals are exchanged
-	names  []string
+	reason   string
+	exchange bool // they pass when what the proxy can exchange is exchanged
+	names    []string
 }
 
 type list []group
@@ -46,7 +46,7 @@ func readList(text string) (list, error) {
 		switch {
 		case line == "":
 		case mark == "#" || mark == "~":
-			l = append(l, group{reason: reason, words: mark == "~"})
+			l = append(l, group{reason: reason, exchange: mark == "~"})
 		case len(l) == 0 || l.reason(line) != "":
 			return nil, fmt.Errorf("%s has no reason, or two", line)
 		default:
@@ -81,7 +81,7 @@ func page(l list) string {
 	listed, words := 0, 0
 	for _, g := range l {
 		listed += len(g.names)
-		if g.words {
+		if g.exchange {
 			words += len(g.names)
 		}
 	}
@@ -106,14 +106,16 @@ against a node, as a tenant's administrator.
 |---|---|
 | in the suite | %d |
 | pass | %d |
-| pass when the words of refusals are exchanged | %d |
+| pass when the proxy exchanges more than that | %d |
 | differ | %d |
 
 The suite has an account number written into it, so that a small proxy exchanges
-numbers; it signs again only what was signed properly. Which cases differ is listed
-below, with the reason. ` + "`make versitygw`" + ` fails if any other does, and if one of these
-passes. [What is not IAM](../explanation/what-is-not-iam.md) says what we
-did otherwise on purpose. This page is generated from ` + "`test/versitygw/differs.txt`" + `.
+numbers; it signs again only what was signed properly. It can exchange two things
+more: the words of refusals, and trust policies that trust everybody. Which cases
+differ is listed below, with the reason. ` + "`make versitygw`" + ` fails if any other does,
+and if one of these passes. [What is not IAM](../explanation/what-is-not-iam.md) says
+what we did otherwise on purpose. This page is generated from
+` + "`test/versitygw/differs.txt`" + `.
 
 ## Cases that differ
 `

@@ -88,12 +88,12 @@ type tester struct {
 }
 
 // test gives what the suite printed. That cases fail is no error.
-func (t tester) test(ctx context.Context, words bool, what string) ([]byte, error) {
+func (t tester) test(ctx context.Context, exchange bool, what string) ([]byte, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{account: t.owner.AccountID, words: words, keys: map[string]string{t.owner.AccessKeyID: t.owner.SecretAccessKey}}
+	p := &proxy{account: t.owner.AccountID, exchange: exchange, keys: map[string]string{t.owner.AccessKeyID: t.owner.SecretAccessKey}}
 	server := &http.Server{Handler: p.handler(t.node), ReadHeaderTimeout: 10 * time.Second}
 	defer server.Close()
 	go server.Serve(listener)
@@ -115,13 +115,13 @@ func (t tester) test(ctx context.Context, words bool, what string) ([]byte, erro
 	return out.Bytes(), err
 }
 
-// again runs the cases that are listed to differ by words, and exchanges them.
+// again runs the cases that are listed to pass with an exchange.
 func (t tester) again(ctx context.Context, w io.Writer, listed list) error {
 	var wrong []string
 	count := 0
 	for _, g := range listed {
 		for _, name := range g.names {
-			if !g.words {
+			if !g.exchange {
 				continue
 			}
 			count++
@@ -130,11 +130,11 @@ func (t tester) again(ctx context.Context, w io.Writer, listed list) error {
 				return err
 			}
 			if got := parse(string(out)); len(got) != 1 || !got[0].passed {
-				wrong = append(wrong, fmt.Sprintf("%s differs by more than words: %v", name, got))
+				wrong = append(wrong, fmt.Sprintf("%s differs by more than what is exchanged: %v", name, got))
 			}
 		}
 	}
-	fmt.Fprintf(w, "%d of these differ by the words of refusals alone, %d of them are wrong\n", count, len(wrong))
+	fmt.Fprintf(w, "%d of these were to pass with an exchange, %d of them are wrong\n", count, len(wrong))
 	if len(wrong) > 0 {
 		return fmt.Errorf("not as listed:\n%s", strings.Join(wrong, "\n"))
 	}

@@ -35,10 +35,11 @@ const (
 // proxy stands between the suite and a node and exchanges account numbers.
 // A request with the suite's number in it has to be signed again, and is only
 // if its own signature was right: else it goes on as it came, as do all that
-// have no number in them. The proxy changes nothing else.
+// have no number in them. It changes nothing else, unless it
+// is told to exchange more.
 type proxy struct {
 	account  string // the node's
-	words    bool   // exchange the words of refusals too
+	exchange bool   // the words of refusals, and whom roles trust, too
 	verifier *credential.Verifier
 	signer   *v4.Signer
 
@@ -76,7 +77,11 @@ func (p *proxy) request(r *http.Request) {
 		body, err = io.ReadAll(io.LimitReader(r.Body, mostBody))
 	}
 	setBody(r, body)
-	theirs := strings.ReplaceAll(string(body), suiteAccount, p.account)
+	theirs := string(body)
+	if p.exchange {
+		theirs = strings.ReplaceAll(theirs, everybody, ownAccount)
+	}
+	theirs = strings.ReplaceAll(theirs, suiteAccount, p.account)
 	query := strings.ReplaceAll(r.URL.RawQuery, suiteAccount, p.account)
 	if err != nil || theirs == string(body) && query == r.URL.RawQuery {
 		return
@@ -135,11 +140,19 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
+// everybody is the principal of the suite's trust policies, as it is in forms
+// and in answers. A node refuses roles that other tenants can assume, so that
+// the account itself takes its place.
+const (
+	everybody  = "%22AWS%22%3A%22%2A%22"
+	ownAccount = "%22AWS%22%3A%22arn%3Aaws%3Aiam%3A%3A" + suiteAccount + "%3Aroot%22"
+)
+
 // refusal is how a node, and AWS, say that identity policies refuse. The suite
 // knows one sentence for all of it, without the resource.
 var refusal = regexp.MustCompile(`is not authorized to perform: (\S+) on resource: \S+ ` +
 	`(?:because no identity-based policy allows the \S+ action|with an explicit deny in an identity-based policy)` +
-	`(?:\. Encoded authorization failure message: [\w=+/-]+\.?)?`)
+	`(?:\. Encoded authorization failure message: [\w=+/-]+)?`)
 
 func (p *proxy) response(r *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, mostBody))
@@ -149,7 +162,8 @@ func (p *proxy) response(r *http.Response) error {
 	r.Body.Close()
 	p.learn(body)
 	body = []byte(strings.ReplaceAll(string(body), p.account, suiteAccount))
-	if p.words {
+	if p.exchange {
+		body = bytes.ReplaceAll(body, []byte(ownAccount), []byte(everybody))
 		body = refusal.ReplaceAll(body, []byte("is not authorized to perform: $1 because no identity-based policy allows the $1 action"))
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))

@@ -41,7 +41,7 @@ func TestPage(t *testing.T) {
 
 func TestListsNameACaseOnce(t *testing.T) {
 	t.Parallel()
-	if l, err := readList("# one\nA\nB\n\n~ two\nC\n"); err != nil || l.reason("B") != "one" || l.reason("C") != "two" || !l[1].words || l.reason("D") != "" {
+	if l, err := readList("# one\nA\nB\n\n~ two\nC\n"); err != nil || l.reason("B") != "one" || l.reason("C") != "two" || !l[1].exchange || l.reason("D") != "" {
 		t.Errorf("%+v, %v", l, err)
 	}
 	for _, bad := range []string{"A\n", "# one\nA\n# two\nA\n"} {
@@ -108,7 +108,7 @@ func TestProxyIsHonest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewServer((&proxy{account: "123456789012", words: true, keys: map[string]string{"AKIDEXAMPLE": "secret"}}).handler(target))
+	front := httptest.NewServer((&proxy{account: "123456789012", exchange: true, keys: map[string]string{"AKIDEXAMPLE": "secret"}}).handler(target))
 	defer front.Close()
 	ask := func(secret, arn string) error {
 		c := iam.New(iam.Options{Region: region, BaseEndpoint: aws.String(front.URL), RetryMaxAttempts: 1,
