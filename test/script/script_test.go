@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 			"newkey":      cmdNewKey,
 			"assume":      cmdAssume,
 			"absent":      cmdAbsent,
-			"mark":        cmdMark,
+			"signed":      cmdSigned,
 			"waitfor":     cmdWaitFor,
 			"unchanged":   cmdUnchanged,
 		},
@@ -260,23 +260,20 @@ func cmdAssume(ts *testscript.TestScript, _ bool, args []string) {
 	of(ts).tokens[args[0]] = c.SessionToken
 }
 
-// mark puts or deletes the mark of a gatekeeper: method, tenant, role, body.
-func cmdMark(ts *testscript.TestScript, neg bool, args []string) {
-	url := ts.Getenv("AWS_ENDPOINT_URL") + "/v1/tenants/" + args[1] + "/gatekeepers/" + args[2]
-	err := ts.Exec("curl", append([]string{
+// signed sends a signed request to the operators' API: method, path, and a
+// body if there is one.
+func cmdSigned(ts *testscript.TestScript, neg bool, args []string) {
+	curl := []string{
 		"-sS", "--fail-with-body", "-X", args[0], "--aws-sigv4", "aws:amz:us-east-1:carrel",
-		"--user", ts.Getenv("AWS_ACCESS_KEY_ID") + ":" + ts.Getenv("AWS_SECRET_ACCESS_KEY"), "-H", "Content-Type: application/json", url,
-	}, dataOf(args[3:])...)...)
-	if neg != (err != nil) {
-		ts.Fatalf("%s %s: %v", args[0], url, err)
+		"--user", ts.Getenv("AWS_ACCESS_KEY_ID") + ":" + ts.Getenv("AWS_SECRET_ACCESS_KEY"),
+		"-H", "Content-Type: application/json", ts.Getenv("AWS_ENDPOINT_URL") + args[1],
 	}
-}
-
-func dataOf(body []string) []string {
-	if len(body) == 0 {
-		return nil
+	if len(args) > 2 {
+		curl = append(curl, "-d", args[2])
 	}
-	return []string{"-d", body[0]}
+	if err := ts.Exec("curl", curl...); neg != (err != nil) {
+		ts.Fatalf("%s %s: %v", args[0], args[1], err)
+	}
 }
 
 // waitfor runs a command until what it prints matches a regular expression.
