@@ -10,28 +10,57 @@ import (
 	"github.com/carrel-dev/carrel/iam/policy"
 )
 
-// The bounds of what a Compiler keeps. A policy is at most 6,144 characters,
-// so all of it is some 100 MB at the very most, and a few MB with the policies
-// that people write.
-const (
-	maxDocuments = 8_192
-	maxSets      = 8_192
-)
+// maxKept bounds what a Compiler keeps of documents, and of sets, by the bytes
+// of the texts that they were made of: a set takes up to 25 times as many. What
+// is in use is kept by who uses it, too.
+const maxKept = 8 << 20
 
 // Compiler makes Sets of policies' texts and keeps them by what they were made
 // of: accounts with the same policies share one. It is safe for concurrent use.
 type Compiler struct {
 	mu        sync.Mutex
-	documents map[digest]*policy.Document // nil for a text that is refused
-	sets      map[digest]*policy.Set
+	documents kept[*policy.Document] // nil for a text that is refused
+	sets      kept[*policy.Set]
 }
 
 type digest [sha256.Size]byte
 
-// NewCompiler makes a Compiler that has compiled nothing yet.
-func NewCompiler() *Compiler {
-	return &Compiler{documents: map[digest]*policy.Document{}, sets: map[digest]*policy.Set{}}
+// kept is values by what they were made of.
+type kept[V any] struct {
+	values map[digest]sized[V]
+	bytes  int
 }
+
+type sized[V any] struct {
+	value V
+	bytes int
+}
+
+// overhead is counted for each value beside its text.
+const overhead = 128
+
+// put keeps a value. If there is too much it first forgets a quarter,
+// whichever: what is still asked for is made again.
+func (k *kept[V]) put(d digest, value V, bytes int) {
+	bytes += overhead
+	if k.bytes+bytes > maxKept {
+		for other, v := range k.values {
+			if k.bytes <= maxKept*3/4 {
+				break
+			}
+			k.bytes -= v.bytes
+			delete(k.values, other)
+		}
+	}
+	if k.values == nil {
+		k.values = map[digest]sized[V]{}
+	}
+	k.bytes += bytes - k.values[d].bytes
+	k.values[d] = sized[V]{value, bytes}
+}
+
+// NewCompiler makes a Compiler that has compiled nothing yet.
+func NewCompiler() *Compiler { return &Compiler{} }
 
 // Text is a policy's text with the name that explanations give it.
 type Text struct {
@@ -57,20 +86,19 @@ func (c *Compiler) Document(kind policy.Kind, text string) (doc *policy.Document
 
 func (c *Compiler) document(d digest, kind policy.Kind, text string) (*policy.Document, bool) {
 	c.mu.Lock()
-	doc, known := c.documents[d]
+	known, found := c.documents.values[d]
 	c.mu.Unlock()
-	if known {
-		return doc, doc != nil
+	if found {
+		return known.value, known.value != nil
 	}
 	// The size was bounded by its use when it was written.
 	doc, _, err := policy.ParseFor(policy.ResourceUse, kind, []byte(text))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	makeRoom(c.documents, maxDocuments)
 	if err != nil {
 		doc = nil
 	}
-	c.documents[d] = doc
+	c.documents.put(d, doc, len(text))
 	return doc, doc != nil
 }
 
@@ -83,28 +111,42 @@ func (c *Compiler) Compile(texts ...Text) (*policy.Set, bool) { return c.Compile
 func (c *Compiler) CompileWithout(gone []string, texts ...Text) (*policy.Set, bool) {
 	d := digestOf(gone, texts...)
 	c.mu.Lock()
-	set, known := c.sets[d]
+	known, found := c.sets.values[d]
 	c.mu.Unlock()
-	if known {
-		return set, true
+	if found {
+		return known.value, true
 	}
-	sources := make([]policy.Source, 0, len(texts))
-	for _, t := range texts {
-		doc, ok := c.Parse(t.Kind, t.Text)
+	set, size, ok := c.make(gone, texts)
+	if !ok {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sets.put(d, set, size)
+	return set, true
+}
+
+// make makes a Set of texts that is not kept: of several it joins the sets of
+// each, so that those who have the same policies in other combinations share
+// them. It gives the bytes of text that are not kept already.
+func (c *Compiler) make(gone []string, texts []Text) (set *policy.Set, size int, ok bool) {
+	if len(texts) == 1 {
+		doc, ok := c.Parse(texts[0].Kind, texts[0].Text)
 		if !ok {
-			return nil, false
+			return nil, 0, false
 		}
 		if len(gone) > 0 {
 			doc = without(doc, gone)
 		}
-		sources = append(sources, policy.Source{Name: t.Name, Document: doc})
+		return policy.Compile(policy.Source{Name: texts[0].Name, Document: doc}), len(texts[0].Text), true
 	}
-	set = policy.Compile(sources...)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	makeRoom(c.sets, maxSets)
-	c.sets[d] = set
-	return set, true
+	parts := make([]*policy.Set, len(texts))
+	for i := range texts {
+		if parts[i], ok = c.CompileWithout(gone, texts[i]); !ok {
+			return nil, 0, false
+		}
+	}
+	return policy.Join(parts...), 8 * len(parts), true
 }
 
 // without gives a copy of a document that allows nothing to principals of some
@@ -122,22 +164,6 @@ func without(doc *policy.Document, gone []string) *policy.Document {
 		st.Principals = &left
 	}
 	return &next
-}
-
-// makeRoom forgets a quarter of a full map, whichever: what is still asked
-// for is made again.
-func makeRoom[V any](m map[digest]V, most int) {
-	if len(m) < most {
-		return
-	}
-	left := most / 4
-	for k := range m {
-		if left == 0 {
-			return
-		}
-		delete(m, k)
-		left--
-	}
 }
 
 // digestOf tells lists of texts apart: each part goes in with its length.

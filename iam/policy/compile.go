@@ -21,7 +21,14 @@ type Set struct {
 	// actions, by theirs; rest is what none of them finds.
 	byResource, byName, byAction prefixIndex
 	rest                         []int32
+	// parts are the sets that a joined one consists of; it has nothing else.
+	parts []*Set
 }
+
+// Join gives a set that says what several say together, as Compile of all
+// their sources would. It shares them, so that of policies that many have, in
+// ever other combinations, each is in memory once.
+func Join(sets ...*Set) *Set { return &Set{parts: sets} }
 
 // statement is a Statement made ready for matching.
 type statement struct {

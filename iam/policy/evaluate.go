@@ -155,6 +155,13 @@ func (set *Set) scan(q *query, bounded bool, note func(*statement)) (f finding) 
 	if set == nil {
 		return f
 	}
+	for _, part := range set.parts {
+		said := part.scan(q, bounded, note)
+		f = finding{f.denied || said.denied, f.allowed || said.allowed, f.named | said.named}
+		if f.denied && note == nil {
+			return f
+		}
+	}
 	var matched []int32
 	set.candidates(q, func(list []int32) bool {
 		for _, n := range list {
