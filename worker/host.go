@@ -12,6 +12,10 @@ import (
 	"github.com/carrel-dev/carrel/worker/wire"
 )
 
+// The guest and the node are told of the same bound: this does not compile
+// where one is above the other.
+const _ = uint(wasm.MaxHostRequest-wire.MaxHostRequest) + uint(wire.MaxHostRequest-wasm.MaxHostRequest)
+
 // asking is what the running call has asked the node for.
 type asking struct {
 	count int  // since the call began

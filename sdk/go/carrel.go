@@ -41,7 +41,7 @@ func Handle(h Handler) { handler = h }
 type Typed interface{ ErrorType() string }
 
 func typeOf(err error) string {
-	if t := Typed(nil); errors.As(err, &t) {
+	if t := Typed(nil); errors.As(err, &t) && t.ErrorType() != "" {
 		return t.ErrorType()
 	}
 	return "Function.Error"

@@ -56,6 +56,9 @@ func TestOutsideOfAFunctionThereIsNoHost(t *testing.T) {
 }
 
 func TestErrorsKeepTheirType(t *testing.T) {
+	if got := typeOf(&FunctionError{}); got != "Function.Error" {
+		t.Errorf("an error without a type has the type %q", got)
+	}
 	for want, err := range map[string]error{
 		"Boom":                  fmt.Errorf("while asking: %w", &FunctionError{Type: "Boom"}),
 		"AccessDeniedException": &RefusedError{Code: "AccessDeniedException"},
