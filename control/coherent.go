@@ -80,7 +80,7 @@ func onlyOne[T any](in *directory.Table[T], w write, name string) bool {
 // attachable tells whether the policies are there that are attached now and
 // were not before.
 func (s *Service) attachable(in *directory.Account, before, after directory.Attached) bool {
-	shared := s.sharedOf(s.managementAccount())
+	shared := s.shared()
 	for _, arn := range append(slices.Clone(after.Managed), after.Boundary) {
 		if arn == "" || arn == before.Boundary || slices.Contains(before.Managed, arn) {
 			continue

@@ -104,11 +104,9 @@ func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, g iam.Gran
 
 // details gives everything that an account has, each with its filter and ARN.
 func (s *Service) details(all *directory.Account, give func(filter, arn string, d AuthorizationDetail)) {
-	used := map[string]bool{}
-	note := func(a directory.Attached) {
-		for _, arn := range append(slices.Clone(a.Managed), a.Boundary) {
-			used[arn] = true
-		}
+	uses := s.policyUses(all)
+	view := func(r *directory.Policy) *PolicyView {
+		return &PolicyView{*r, uses[r.ARN].attachments, uses[r.ARN].boundaries}
 	}
 	all.Users.Each(func(e *directory.Entry[directory.User]) bool {
 		groups, _ := all.GroupsOf(e.Record)
@@ -116,26 +114,22 @@ func (s *Service) details(all *directory.Account, give func(filter, arn string, 
 		for _, g := range groups {
 			d.GroupNames = append(d.GroupNames, g.Record.Name)
 		}
-		note(e.Record.Attached)
 		give(FilterUser, e.Record.ARN, d)
 		return true
 	})
 	all.Groups.Each(func(e *directory.Entry[directory.Group]) bool {
-		note(e.Record.Attached)
 		give(FilterGroup, e.Record.ARN, AuthorizationDetail{Group: e.Record})
 		return true
 	})
 	all.Roles.Each(func(e *directory.Entry[directory.Role]) bool {
-		note(e.Record.Attached)
 		give(FilterRole, e.Record.ARN, AuthorizationDetail{Role: e.Record})
 		return true
 	})
 	all.Policies.Each(func(e *directory.Entry[directory.Policy]) bool {
-		v := s.viewPolicy(all, e.Record)
-		give(FilterLocal, e.Record.ARN, AuthorizationDetail{Policy: &v})
+		give(FilterLocal, e.Record.ARN, AuthorizationDetail{Policy: view(e.Record)})
 		return true
 	})
-	for arn := range used {
+	for arn := range uses {
 		p, found := all.Managed(arn, s.shared())
 		if !found || p.Account == all.ID {
 			continue
@@ -144,7 +138,6 @@ func (s *Service) details(all *directory.Account, give func(filter, arn string, 
 		if directory.IsBuiltin(arn) {
 			filter = FilterAWS
 		}
-		v := s.viewPolicy(all, p)
-		give(filter, arn, AuthorizationDetail{Policy: &v})
+		give(filter, arn, AuthorizationDetail{Policy: view(p)})
 	}
 }

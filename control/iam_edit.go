@@ -264,8 +264,9 @@ type holderAct struct {
 	action string
 }
 
-// userKey is where a user's record is, and so a group's: under its internal
-// id, so that one write gives it another name.
+// uidKey is where the record of a user or group is: under its internal id, so
+// that one write gives it another name. That a name is given once is for the
+// gate to see to.
 func (e *edit) uidKey(f family, uid tenant.UID) (store.Key, error) {
 	return newKey(f, string(e.owner), string(uid))
 }

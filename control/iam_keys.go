@@ -180,8 +180,8 @@ type KeyUse struct {
 	Region  string
 }
 
-// KeyUser gives the user that a key is of, as KeyOwner's account knows it;
-// false if there is no such key. It is for the resource of a grant for
+// KeyUser gives the account and the name of the user that a key is of; false if
+// there is no such key. It is for the resource of a grant for
 // GetAccessKeyLastUsed.
 func (s *Service) KeyUser(accessKeyID string) (account tenant.AccountID, user string, found bool) {
 	k, found := s.ix.keys.get(accessKeyID)

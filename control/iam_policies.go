@@ -121,15 +121,45 @@ func noPolicy(op, arn string) error {
 
 // viewPolicy counts where a policy is in use, as the account may know it.
 func (s *Service) viewPolicy(in *directory.Account, r *directory.Policy) PolicyView {
-	v := PolicyView{Policy: *r}
-	s.usedIn(in, r, func(_, _ string, boundary bool) {
-		if boundary {
-			v.BoundaryUses++
-		} else {
-			v.Attachments++
-		}
-	})
-	return v
+	var u policyUse
+	s.usedIn(in, r, func(_, _ string, boundary bool) { u.count(boundary) })
+	return PolicyView{*r, u.attachments, u.boundaries}
+}
+
+// policyUse is how often a policy is in use.
+type policyUse struct{ attachments, boundaries int }
+
+func (u *policyUse) count(boundary bool) {
+	if boundary {
+		u.boundaries++
+	} else {
+		u.attachments++
+	}
+}
+
+// policyUses is what viewPolicy counts, of all policies by one look at who has
+// some: lists ask for thousands.
+func (s *Service) policyUses(in *directory.Account) map[string]policyUse {
+	uses := map[string]policyUse{}
+	count := func(arn string, boundary bool) {
+		u := uses[arn]
+		u.count(boundary)
+		uses[arn] = u
+	}
+	in.Uses(count)
+	if in.ID == s.management {
+		s.ix.identities.each(func(id tenant.AccountID, other *directory.Account) {
+			if id == in.ID {
+				return
+			}
+			other.Uses(func(arn string, boundary bool) {
+				if directory.AccountIn(arn) == in.ID {
+					count(arn, boundary)
+				}
+			})
+		})
+	}
+	return uses
 }
 
 // usedIn calls fn for every user, group and role that has a policy: of the
@@ -188,12 +218,12 @@ func (s *Service) ListPolicies(ctx context.Context, g iam.Grant, in ListPolicies
 	if err != nil {
 		return Page[PolicyView]{}, err
 	}
-	found := map[string]PolicyView{}
+	found, uses := map[string]PolicyView{}, s.policyUses(all)
 	look := func(r *directory.Policy) {
 		if !strings.HasPrefix(r.Path, in.PathPrefix) {
 			return
 		}
-		v := s.viewPolicy(all, r)
+		v := PolicyView{*r, uses[r.ARN].attachments, uses[r.ARN].boundaries}
 		switch {
 		case in.OnlyAttached && v.Attachments+v.BoundaryUses == 0,
 			in.Usage == UsagePermissions && v.Attachments == 0, in.Usage == UsageBoundary && v.BoundaryUses == 0:

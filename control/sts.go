@@ -241,7 +241,7 @@ func (s *Service) deal(p call.Principal, packed int) (SessionCredentials, error)
 	}, nil
 }
 
-// now is the second that a session is made in: tokens know no less.
+// second is when a session is made: tokens know no less.
 func (s *Service) second() time.Time { return s.tokens.Now().UTC().Truncate(time.Second) }
 
 // GetSessionToken gives a user temporary credentials for itself. It takes a

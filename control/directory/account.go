@@ -204,15 +204,32 @@ func (t *Table[T]) add(e *Entry[T]) {
 // Using calls fn for each user, group and role that has a managed policy, with
 // its sort as in ARNs; twice for one that has it both ways.
 func (a *Account) Using(policy string, fn func(sort, arn string, boundary bool)) {
-	look := func(sort, arn string, at Attached) {
+	a.attachments(func(sort, arn string, at *Attached) {
 		if slices.Contains(at.Managed, policy) {
 			fn(sort, arn, false)
 		}
 		if at.Boundary == policy {
 			fn(sort, arn, true)
 		}
-	}
-	a.Users.Each(func(e *Entry[User]) bool { look("user", e.Record.ARN, e.Record.Attached); return true })
-	a.Groups.Each(func(e *Entry[Group]) bool { look("group", e.Record.ARN, e.Record.Attached); return true })
-	a.Roles.Each(func(e *Entry[Role]) bool { look("role", e.Record.ARN, e.Record.Attached); return true })
+	})
+}
+
+// Uses calls fn for every managed policy that a user, group or role has, as a
+// policy or as its boundary.
+func (a *Account) Uses(fn func(policy string, boundary bool)) {
+	a.attachments(func(_, _ string, at *Attached) {
+		for _, policy := range at.Managed {
+			fn(policy, false)
+		}
+		if at.Boundary != "" {
+			fn(at.Boundary, true)
+		}
+	})
+}
+
+// attachments calls fn for every user, group and role.
+func (a *Account) attachments(fn func(sort, arn string, at *Attached)) {
+	a.Users.Each(func(e *Entry[User]) bool { fn("user", e.Record.ARN, &e.Record.Attached); return true })
+	a.Groups.Each(func(e *Entry[Group]) bool { fn("group", e.Record.ARN, &e.Record.Attached); return true })
+	a.Roles.Each(func(e *Entry[Role]) bool { fn("role", e.Record.ARN, &e.Record.Attached); return true })
 }
