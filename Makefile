@@ -25,6 +25,7 @@ test: ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds o
 	GOOS=darwin GOARCH=arm64 $(GO) build ./cmd/carrel
 	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/carrel
 	$(GO) test -timeout 14m ./...
+	$(GO) test -C test/zitadel ./...
 	$(MAKE) cover
 
 .PHONY: cover

@@ -56,7 +56,7 @@ func TestSnippetsDoWhatThePagesSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(bin) })
-	for _, page := range []string{"README.md", "docs/tutorial/first-function.md", "docs/tutorial/tenants-apart.md"} {
+	for _, page := range []string{"README.md", "docs/tutorial/first-function.md", "docs/tutorial/tenants-apart.md", "docs/how-to/tokens-and-sessions.md"} {
 		t.Run(page, func(t *testing.T) { runPage(t, bin, snippets(t, page)) })
 	}
 }
