@@ -123,9 +123,16 @@ func (s *Service) next(ctx context.Context, c *call.Call, in *invocation) (*call
 		n.Owner.Account = c.Owner.Account
 	}
 	if n.Owner.Account != c.Owner.Account {
-		// Decided before anything of that account is looked at: a caller
-		// without a right there cannot learn what exists.
-		if _, err := s.authorise(ctx, n, function.ARN(s.Region, n.Owner.Account, ref.Name, ref.Qualifier)); err != nil {
+		// Decided before anything of that account is looked at, also for the
+		// end tenant that is named: a caller without a right there cannot learn
+		// what exists.
+		asked := *n
+		if in.endTenant != "" {
+			if asked.EndTenant, err = tenant.ParseEndTenantID(in.endTenant); err != nil {
+				return nil, fault.New("host.invoke", fault.Invalid, "%v", err)
+			}
+		}
+		if _, err := s.authorise(ctx, &asked, function.ARN(s.Region, n.Owner.Account, ref.Name, ref.Qualifier)); err != nil {
 			return nil, err
 		}
 	}

@@ -288,6 +288,29 @@ func TestForeignFunctionsAreNotLookedAt(t *testing.T) {
 
 // TestConfusedDeputy: a function does not lend its rights to a caller that
 // has none, whoever of the chain lacks them.
+// TestForeignEndTenantsAreNotLookedAt has a function name end tenants of
+// another account that it may call for one of them only: what it is told of
+// the others is the same, whether they exist or not.
+func TestForeignEndTenantsAreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	caller, open := w.deploy(acme, "caller", ""), w.deploy(globex, "open", function.PerTenant)
+	w.directory.Subjects["arn:aws:sts::"+string(acme)+":assumed-role/caller/caller"] = &iam.Subject{Identity: iamtest.Set(policy.Identity,
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"carrel:TenantId":["mine","slug-1"]}}}]}`)}
+	w.directory.Objects[open.ARN] = iam.Object{Policy: iamtest.Set(policy.Resource,
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+string(acme)+`"},"Action":"lambda:InvokeFunction","Resource":"*"}]}`)}
+	w.tenants[string(globex)+"/mine"], w.tenants[string(globex)+"/there"] = "uid-mine", "uid-there"
+	name := function.ARN(region, globex, "open", "7")
+	if what, _, payload := w.ask(from(caller), invocation{name: name, endTenant: "mine"}); what != replyResult {
+		t.Fatalf("the twin: %d %s", what, payload)
+	}
+	_, _, there := w.ask(from(caller), invocation{name: name, endTenant: "there"})
+	_, _, absent := w.ask(from(caller), invocation{name: name, endTenant: "absent"})
+	if there != absent || !strings.Contains(there, "AccessDeniedException") {
+		t.Errorf("of one that exists:\n%s\nof one that does not:\n%s", there, absent)
+	}
+}
+
 func TestConfusedDeputy(t *testing.T) {
 	w := newWorld()
 	f, g := w.deploy(acme, "f", ""), w.deploy(acme, "g", "")
