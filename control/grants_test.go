@@ -76,6 +76,8 @@ var guarded = map[string][]string{
 	"ListShares":                  {ActionListShares},
 	"DeleteShare":                 {ActionDeleteShare},
 	"MarkGatekeeper":              {ActionMarkGatekeeper},
+	"Prove":                       {ActionProveIsolation},
+	"BreakGlass":                  {ActionBreakGlass},
 	"UnmarkGatekeeper":            {ActionUnmarkGatekeeper},
 	"AcceptUnknown":               {ActionAcceptUnknown},
 	"RevokeSession":               {ActionRevokeSession},

@@ -145,7 +145,7 @@ func TestDefaultRolesMayWhatTheyAreFor(t *testing.T) {
 		calls bool   // whether it may call what globex lets it call
 	}{
 		{operator, RoleOperator, "*", "", false},
-		{operator, RoleAuditor, "*:Get* *:List* iam:Simulate*",
+		{operator, RoleAuditor, "*:Get* *:List* iam:Simulate* carrel:Prove*",
 			"lambda:GetFunction sts:GetSessionToken sts:GetFederationToken sts:GetAccessKeyInfo", false},
 		{acme, RoleTenantAdmin, "*", "", true},
 		{acme, RoleTenantDeveloper, "lambda:* logs:FilterLogEvents carrel:CreateToken carrel:GetUsage carrel:ListEvents sts:GetCallerIdentity iam:GetRole iam:ListRoles",

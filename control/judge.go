@@ -54,9 +54,7 @@ func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
 			}
 		}
 	}
-	for i := range r.Findings {
-		p.disguise(&r.Findings[i])
-	}
+	r.Findings = p.disguised(r.Findings)
 	var undecided []prove.Finding
 	for _, f := range r.Findings {
 		_, accepted := p.after.Accepted[f.ID]
@@ -71,6 +69,16 @@ func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
 		return nil, nil
 	}
 	return g.accept(ctx, undecided)
+}
+
+// disguised gives copies of findings without the names of tenants that a
+// change is not about.
+func (p *proposal) disguised(findings []prove.Finding) []prove.Finding {
+	findings = slices.Clone(findings)
+	for i := range findings {
+		p.disguise(&findings[i])
+	}
+	return findings
 }
 
 // disguise puts the account's number in place of the name of a tenant that a
@@ -89,6 +97,16 @@ func (p *proposal) disguise(f *prove.Finding) {
 				return strings.Replace(found, "tenant ", "account ", 1)
 			})
 		}
+		f.Tenant = a.ID
+		if f.Witness != nil {
+			w := *f.Witness
+			w.Tenant, w.Context = a.ID, maps.Clone(w.Context)
+			for _, key := range plainKeys {
+				delete(w.Context, key)
+			}
+			f.Witness = &w
+		}
+		return
 	}
 }
 

@@ -180,6 +180,7 @@ func newHandler(cfg Config) *handler {
 	h.policies()
 	h.shares()
 	h.tokens()
+	h.isolation()
 	h.auditLog()
 	h.status()
 	h.document = describe(h.api)

@@ -58,6 +58,8 @@ var routes = []struct{ method, path, body string }{
 	{"DELETE", "/v1/shares/share-1", ""},
 	{"POST", "/v1/tokens", `{"scope":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}"}`},
 	{"POST", "/v1/sessions/revoke", `{"what":"*","tenant":"globex"}`},
+	{"GET", "/v1/prove", ""},
+	{"POST", "/v1/tenants/globex/break-glass", `{"role":"fn","reason":"it is asked for"}`},
 	{"GET", "/v1/audit", ""},
 	{"GET", "/v1/status", ""},
 }
@@ -242,7 +244,7 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 	w.ledger.totals[acme.AccountID] = []meter.Total{{Account: acme.AccountID, Function: "greeter", Calls: 3, MBMillis: 1664}}
 	own := map[string]bool{
 		"/v1/plans": true, "/v1/usage": true, "/v1/usage/records": true, "/v1/functions/greeter/logs": true, "/v1/events": true,
-		"/v1/audit": true, "/v1/default-roles": true, "/v1/tokens": true,
+		"/v1/audit": true, "/v1/default-roles": true, "/v1/tokens": true, "/v1/prove": true,
 	}
 	for _, r := range routes {
 		a := w.do(t, acme, r.method, r.path, r.body)

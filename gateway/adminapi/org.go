@@ -8,6 +8,7 @@ import (
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/iam/prove"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -17,7 +18,16 @@ type Governance interface {
 	Policies
 	Guardrails
 	Consent
+	Isolation
+}
+
+// Isolation is what keeps tenants apart, and the ways around it that leave a
+// trace.
+type Isolation interface {
 	Gatekeepers
+	Prove(ctx context.Context, g iam.Grant, slug tenant.Slug) (prove.Report, error)
+	BreakGlassResource(slug tenant.Slug, role string) string
+	BreakGlass(context.Context, iam.Grant, control.BreakGlassInput) (control.SessionCredentials, error)
 }
 
 // Organization is the tree of accounts.

@@ -69,6 +69,22 @@ func TestOrganizationLife(t *testing.T) {
 	})
 }
 
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	newWorld(t).steps(t, []step{
+		{false, "GET", "/v1/prove", "", 200, `"result":"proved"`},
+		{false, "GET", "/v1/prove?tenant=acme", "", 200, `"result":"proved"`},
+		{false, "GET", "/v1/prove?tenant=none", "", 404, "ResourceNotFoundException"},
+		{true, "GET", "/v1/prove", "", 200, `"result":"proved"`},
+		{true, "GET", "/v1/prove?tenant=globex", "", 403, "carrel:ProveIsolation"},
+		{false, "POST", "/v1/tenants/acme/break-glass", `{"role":"fn","reason":"ticket 7"}`, 201, "assumed-role/fn/break-glass"},
+		{false, "POST", "/v1/tenants/acme/break-glass", `{"role":"fn","reason":" "}`, 400, "reason"},
+		{false, "POST", "/v1/tenants/acme/break-glass", `{"role":"fn","reason":"ticket 7","seconds":3601}`, 422, "ValidationException"},
+		{false, "POST", "/v1/tenants/acme/break-glass", `{"role":"none","reason":"ticket 7"}`, 404, "no role"},
+		{true, "POST", "/v1/tenants/acme/break-glass", `{"role":"fn","reason":"ticket 7"}`, 403, "carrel:BreakGlass"},
+	})
+}
+
 func TestLayoutsAndShares(t *testing.T) {
 	t.Parallel()
 	newWorld(t).steps(t, []step{

@@ -81,7 +81,7 @@ func TestDefaultRolesAtThisAPI(t *testing.T) {
 		{w.operator, control.RoleOperator, func(string, string) bool { return true }},
 		{w.operator, control.RoleAuditor, func(method, path string) bool { return method == "GET" && !strings.HasSuffix(path, "/logs") }},
 		{acme, control.RoleTenantAdmin, func(method, path string) bool {
-			return billing[method+" "+path] || developing[method+" "+path] || path == "/v1/default-roles" || path == "/v1/audit" ||
+			return billing[method+" "+path] || developing[method+" "+path] || path == "/v1/default-roles" || path == "/v1/audit" || path == "/v1/prove" ||
 				strings.HasPrefix(path, "/v1/layouts") || strings.HasPrefix(path, "/v1/shares")
 		}},
 		{acme, control.RoleTenantDeveloper, func(method, path string) bool { return developing[method+" "+path] }},
