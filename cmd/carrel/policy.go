@@ -16,9 +16,9 @@ import (
 func (a *app) policyCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:     "policy",
-		Short:   "Check and compare policies",
-		Example: "  carrel policy lint data-access.json",
-	}, a.policyDiff(), a.policyLint())
+		Short:   "Check and compare policies, and keep the operators'",
+		Example: "  carrel policy lint data-access.json\n  carrel policy put data-access data-access.json",
+	}, append(a.nodePolicies(), a.policyDiff(), a.policyLint())...)
 }
 
 func (a *app) policyDiff() *cobra.Command {

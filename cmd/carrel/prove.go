@@ -19,14 +19,19 @@ type proof struct {
 	policies, layouts, scps []string
 	boundary                string
 	implies, endTenants     bool
+	tenant                  string
 }
 
 func (a *app) proveCommand() *cobra.Command {
 	var p proof
 	c := &cobra.Command{
-		Use:   "prove {--policy FILE… | --implies A B}",
+		Use:   "prove [--tenant NAME | --policy FILE… | --implies A B]",
 		Short: "Prove that no tenant reaches another one's resources",
-		Long: `Judge identity policies for all requests that there can be, without a node.
+		Long: `Judge, for all requests that there can be, whether tenants are kept apart.
+
+Without a file, ask the node about what is in force: operators about all of the
+installation or one tenant, a tenant about its own account. Proofs list the
+shares that they rest on. The rest needs no node.
 
 With --policy, tell whether a tenant could reach what another one owns if the
 policies were attached together to a role of every tenant. With --implies, tell
@@ -35,12 +40,18 @@ whether there is a request that policy A allows and policy B does not.
 The answer is proved, violated, with a request that shows it, or unknown, which
 is never to be taken for safe. The exit code is 0 for proved, or where B allows
 all that A does; 1 for violated, or where it does not; and 8 for unknown.`,
-		Example: `  carrel prove --policy data-access.json
+		Example: `  carrel prove
+  carrel prove --tenant acme --output json
+  carrel prove --policy data-access.json
   carrel prove --policy data-access.json --layout 'arn:aws:s3:::shared/{tenant}/*'
   carrel prove --implies new.json old.json --output json`,
 		Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case !p.offline() && len(args) == 0:
+				return a.proveNode(c.Context(), p.tenant)
+			case p.tenant != "":
+				return usageError("--tenant asks a node about what is in force; it goes with no other flag")
 			case p.implies && len(p.policies) > 0:
 				return usageError("give either --policy or --implies")
 			case p.implies:
@@ -53,6 +64,7 @@ all that A does; 1 for violated, or where it does not; and 8 for unknown.`,
 		},
 	}
 	flags := c.Flags()
+	flags.StringVar(&p.tenant, "tenant", "", "judge this tenant only, on the node")
 	flags.StringArrayVar(&p.policies, "policy", nil, "file with an identity policy; further ones may follow")
 	flags.BoolVar(&p.implies, "implies", false, "compare the two policies that follow")
 	flags.StringVar(&p.boundary, "boundary", "", "file with a permissions boundary of the role")
@@ -185,6 +197,9 @@ func (a *app) report(r *prove.Report) error {
 	for i := range r.Warnings {
 		w := &r.Warnings[i]
 		fmt.Fprintf(&out, "\nwarning %s\n  %s\n  remedy: %s\n", w.Code, printable(w.Message), printable(w.Remedy))
+	}
+	if len(r.Shares) > 0 {
+		fmt.Fprintf(&out, "\nby shares: %s\n", strings.Join(r.Shares, ", "))
 	}
 	if len(r.Assumptions) > 0 {
 		fmt.Fprintln(&out, "\nassumed:")
