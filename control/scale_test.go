@@ -102,22 +102,27 @@ func TestManyTenants(t *testing.T) {
 	}
 }
 
-// BenchmarkCreateTenant makes tenants where there are 10,000, and
-// BenchmarkPutLayout changes what holds for all of them.
+// BenchmarkCreateTenant makes tenants where there are 10,000, without the roles
+// for people and with them.
 func BenchmarkCreateTenant(b *testing.B) {
-	w := newWorld(b)
-	w.plain = true
-	w.fill(10_000)
-	s := w.open()
-	operator := w.operator(s)
-	operator.tenant("first")
-	n := 0
-	for b.Loop() {
-		n++
-		operator.tenant(fmt.Sprintf("made-%d", n))
+	for name, roles := range map[string]bool{"programs": false, "people": true} {
+		b.Run(name, func(b *testing.B) {
+			w := newWorld(b)
+			w.plain = true
+			w.fill(10_000)
+			operator := w.operator(w.open())
+			operator.tenant("first")
+			n := 0
+			for b.Loop() {
+				n++
+				_, err := operator.createTenant(CreateTenantInput{Slug: fmt.Sprintf("made-%d", n), DefaultRoles: roles})
+				operator.must(err)
+			}
+		})
 	}
 }
 
+// BenchmarkPutLayout changes what holds for all of 10,000 tenants.
 func BenchmarkPutLayout(b *testing.B) {
 	w := newWorld(b)
 	w.plain = true
