@@ -200,9 +200,9 @@ func somethingOf(s *Service, action string, of tenant.AccountID) string {
 	return roleARN(of, RoleBillingReader)
 }
 
-// TestBreakGlass has a tenant make a role for operators: what one does with it is
+// TestTenantsRoleForOperators has a tenant make a role for operators: what one does with it is
 // the tenant's own, and ends with the role.
-func TestBreakGlass(t *testing.T) {
+func TestTenantsRoleForOperators(t *testing.T) {
 	t.Parallel()
 	s, acme := stsWorld(t)
 	operator := as(t, s, s.FirstAdmin().AccessKeyID)
@@ -212,7 +212,7 @@ func TestBreakGlass(t *testing.T) {
 		_, err := s.Authorise(ctx, iam.Request{Principal: o.me, Action: ActionGetFunction, Resource: f, Owner: tenant.Identity{Account: acme.account}}, "r")
 		return err == nil
 	}
-	role := acme.makeRole("break-glass", trusting("arn:aws:iam::"+string(operator.account)+":root", ""))
+	role := acme.makeRole("support", trusting("arn:aws:iam::"+string(operator.account)+":root", ""))
 	acme.must(s.AttachRolePolicy(ctx, acme.identity(ActionAttachRolePolicy, sortRole, role.Name), role.Name, "arn:aws:iam::aws:policy/AWSLambda_ReadOnlyAccess"))
 	if inside(operator) {
 		t.Error("an operator sees a tenant's function")
