@@ -164,3 +164,19 @@ func From(op string, err error) *Error {
 	}
 	return &Error{Op: op, Kind: Internal, Message: "internal error", Err: err}
 }
+
+// RetrySeconds is RetryAfter in whole seconds, as the header Retry-After has
+// it. It rounds up, because a client that comes back too early is only refused
+// again.
+func (e *Error) RetrySeconds() int64 {
+	return max(1, int64((e.RetryAfter+time.Second-1)/time.Second))
+}
+
+// Clip bounds what a message repeats of a request, in bytes.
+func Clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

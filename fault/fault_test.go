@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestKindTravelsThroughWraps(t *testing.T) {
@@ -39,5 +40,21 @@ func TestKindsHaveNames(t *testing.T) {
 	}
 	if Kind(200).String() != "kind(200)" {
 		t.Error("an unknown kind has a name")
+	}
+}
+
+func TestRetrySecondsRoundsUp(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration]int64{0: 1, time.Millisecond: 1, time.Second: 1, time.Second + 1: 2} {
+		if got := (&Error{RetryAfter: wait}).RetrySeconds(); got != want {
+			t.Errorf("%s gives %d, want %d", wait, got, want)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	t.Parallel()
+	if short, long := Clip("short"), Clip(string(make([]byte, 1000))); short != "short" || len(long) != 259 {
+		t.Errorf("%q, %d bytes", short, len(long))
 	}
 }

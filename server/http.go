@@ -87,8 +87,8 @@ func (n *Node) serve(context.Context) error {
 			Events: eventLists{n.events}, Audit: audit.NewTrail(n.journal), Status: n.status, Log: n.log, Cursors: cursors,
 			Bearers: bearers("carrel"),
 		}),
-		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Log: n.log}),
-		STS:   queryapi.NewSTS(queryapi.Config{Region: n.cfg.Region, Verifier: verify("sts"), Control: n.control, Log: n.log}),
+		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Sessions: n.control, Log: n.log}),
+		STS:   queryapi.NewSTS(queryapi.Config{Region: n.cfg.Region, Verifier: verify("sts"), Control: n.control, Sessions: n.control, Log: n.log}),
 		Ready: n.notReady,
 	})
 	n.http = gateway.Server(handler)

@@ -241,7 +241,7 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, id string) (*htt
 	}
 	r = r.WithContext(context.WithValue(control.WithRequestID(r.Context(), id), sessionKey{}, session{id, principal}))
 	if _, pattern := h.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path {
-		return r, fault.New(op, fault.NotFound, "%s %s is no operation of this API.", r.Method, clip(r.URL.EscapedPath())).
+		return r, fault.New(op, fault.NotFound, "%s %s is no operation of this API.", r.Method, fault.Clip(r.URL.EscapedPath())).
 			WithCode("UnknownOperationException").WithRemedy("GET %s lists the operations.", documentPath)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -313,15 +313,6 @@ func parseSlug(s string) (tenant.Slug, error) {
 		return "", fault.New("adminapi", fault.Invalid, "%v.", err).WithCode(codeValidation)
 	}
 	return slug, nil
-}
-
-// clip bounds what an error message repeats of a request.
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
 }
 
 // decimalMS writes a duration as milliseconds without loss, as in 12.304.

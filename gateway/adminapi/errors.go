@@ -68,8 +68,8 @@ func (e *Error) GetStatus() int { return e.status }
 func (e *Error) GetHeaders() http.Header {
 	header := http.Header{}
 	if e.status == http.StatusTooManyRequests || e.retryAfter > 0 {
-		seconds := max(1, int64((e.retryAfter+time.Second-1)/time.Second))
-		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
+		f := fault.Error{RetryAfter: e.retryAfter}
+		header.Set("Retry-After", strconv.FormatInt(f.RetrySeconds(), 10))
 	}
 	return header
 }
@@ -122,7 +122,7 @@ func validationError(ctx huma.Context, _ string, v any) (any, error) {
 		parts = append(parts, strings.TrimPrefix(d.Location+": "+d.Message, ": "))
 	}
 	if len(parts) > 0 {
-		message += ": " + clip(strings.Join(parts, "; "))
+		message += ": " + fault.Clip(strings.Join(parts, "; "))
 	}
 	return &Error{Detail: Problem{
 		Code: codeValidation, Kind: fault.Invalid.String(), Message: message,

@@ -23,6 +23,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/gateway/body"
 	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/tenant"
@@ -81,7 +82,7 @@ type Config struct {
 type handler struct {
 	Config
 	routes routeTable
-	bodies *bodyReader
+	bodies *body.Reader
 }
 
 // New makes the handler of requests to the service lambda.
@@ -100,7 +101,7 @@ func New(cfg Config) http.Handler {
 	}
 	cfg.Limits = cfg.Limits.orDefaults()
 	h := &handler{Config: cfg, routes: newRouteTable(lambdaRoutes())}
-	h.bodies = newBodyReader(cfg.Limits, h.claimed)
+	h.bodies = body.NewReader(h.Limits.Buffered, h.claimed)
 	return h
 }
 
@@ -129,21 +130,21 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 			WithCode(credential.CodeMissingAuthentication)
 	}
 	if m.route == nil {
-		return "", fault.New("awsapi", fault.NotFound, "%s %s is no operation of Lambda.", r.Method, clip(r.URL.EscapedPath())).
+		return "", fault.New("awsapi", fault.NotFound, "%s %s is no operation of Lambda.", r.Method, fault.Clip(r.URL.EscapedPath())).
 			WithCode("UnknownOperationException")
 	}
-	body, err := h.bodies.read(r, h.Limits.of(m.route, r))
+	held, err := h.bodies.Read(r, h.Limits.of(m.route, r))
 	if err != nil {
 		return "", err
 	}
 	reuse := true
-	defer func() { body.release(reuse) }()
-	principal, err := h.authenticate(w, r, body.bytes)
+	defer func() { held.Release(reuse) }()
+	principal, err := h.authenticate(w, r, held.Bytes)
 	if err != nil {
 		return "", err
 	}
 	if m.operation == opInvoke {
-		in := invocation{id: id, name: m.params[0], principal: principal, body: body.bytes}
+		in := invocation{id: id, name: m.params[0], principal: principal, body: held.Bytes}
 		reuse = false // nor if this panics
 		err := h.invoke(w, r, &in)
 		reuse = !in.lent
@@ -153,7 +154,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 		return principal.Tenant, fault.New("awsapi."+m.operation, fault.Unsupported, "The operation %s is not available in Carrel.", m.operation)
 	}
 	r = r.WithContext(control.WithRequestID(r.Context(), id))
-	rq := &request{h: h, r: r, id: id, matched: m, principal: principal, body: body.bytes}
+	rq := &request{h: h, r: r, id: id, matched: m, principal: principal, body: held.Bytes}
 	return principal.Tenant, rq.answer(w)
 }
 
@@ -183,39 +184,9 @@ func unrecognized() error {
 		WithCode(credential.CodeUnrecognizedClient)
 }
 
-// claimed gives the account of the key that a request names. It proves
-// nothing; it says whose share of memory a large body may take, and that one
-// under a key that does not exist takes none.
+// claimed gives the account of the credential that a request names.
 func (h *handler) claimed(r *http.Request) (tenant.AccountID, bool) {
-	if h.Bearers != nil && credential.HasBearer(r) {
-		return h.Bearers.Account(r)
-	}
-	if text := securityToken(r); text != "" {
-		if h.Sessions == nil {
-			return "", false
-		}
-		key, found := h.Sessions.Session(text)
-		return key.Account, found
-	}
-	scope := r.Header.Get("Authorization")
-	if _, after, found := strings.Cut(scope, "Credential="); found {
-		scope = after
-	} else if scope, _ = queryValue(r.URL.RawQuery, "X-Amz-Credential"); scope == "" {
-		return "", false
-	}
-	id, _, _ := strings.Cut(scope, "/")
-	principal, known := h.Control.Principal(id)
-	return principal.Account, known
-}
-
-// securityToken gives the security token that a request has in its header or
-// its query; empty if there is none.
-func securityToken(r *http.Request) string {
-	if text := r.Header.Get("X-Amz-Security-Token"); text != "" {
-		return text
-	}
-	text, _ := queryValue(r.URL.RawQuery, "X-Amz-Security-Token")
-	return text
+	return caller.Claims{Keys: h.Control, Sessions: h.Sessions, Bearers: h.Bearers}.Account(r)
 }
 
 // signed tells whether the request claims to be signed at all, so that

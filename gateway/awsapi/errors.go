@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/tenant"
@@ -132,16 +131,10 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, f failure) {
 	header := w.Header()
 	header[headerErrorType] = []string{code}
 	if status == http.StatusTooManyRequests || e.RetryAfter > 0 {
-		header["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.RetryAfter), 10)}
+		header["Retry-After"] = []string{strconv.FormatInt(e.RetrySeconds(), 10)}
 	}
 	reply, _ := json.Marshal(body) // a struct of strings always marshals
 	writeJSON(w, status, reply)
-}
-
-// retrySeconds rounds up, because a client that comes back too early is
-// only refused again.
-func retrySeconds(d time.Duration) int64 {
-	return max(1, int64((d+time.Second-1)/time.Second))
 }
 
 var contentJSON = []string{"application/json"}
@@ -152,13 +145,4 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	w.Write(body) // a caller that has gone away is not an error of ours
-}
-
-// clip bounds what an error message repeats of a request.
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
 }

@@ -79,7 +79,7 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, in *invocation)
 	}
 	event := in.body
 	if in.options.kind == typeEvent && len(event) > h.Limits.EventPayload {
-		return h.Limits.ofInvoke(typeEvent).exceeded()
+		return h.Limits.ofInvoke(typeEvent).Exceeded()
 	}
 	if len(event) == 0 {
 		event = emptyObject

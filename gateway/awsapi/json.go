@@ -90,7 +90,7 @@ func (o object) parse(raw []byte) map[string]json.RawMessage {
 			return nil
 		}
 		if _, twice := members[name]; twice {
-			o.fail("The member %q is there more than once%s", clip(name), o.place())
+			o.fail("The member %q is there more than once%s", fault.Clip(name), o.place())
 			return nil
 		}
 		members[name] = rest[:end]

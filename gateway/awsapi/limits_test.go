@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/carrel-dev/carrel/call"
+	"github.com/carrel-dev/carrel/gateway/body"
 )
 
 const helloPath = "/2015-03-31/functions/hello/invocations"
@@ -31,7 +32,7 @@ func TestLargeBodyOfNobody(t *testing.T) {
 	for _, tc := range []struct {
 		key  string
 		most int
-	}{{"AKIDNOBODY", smallBody}, {b.acme.AccessKeyID, 6_291_457}} {
+	}{{"AKIDNOBODY", body.Small}, {b.acme.AccessKeyID, 6_291_457}} {
 		src := &endless{}
 		for _, presigned := range []bool{false, true} {
 			r, err := http.NewRequestWithContext(t.Context(), "POST", helloPath, io.NopCloser(src))
@@ -44,12 +45,12 @@ func TestLargeBodyOfNobody(t *testing.T) {
 				r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+tc.key+"/20261123/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0")
 			}
 			src.read, r.ContentLength = 0, -1
-			if _, err = h.bodies.read(r, h.Limits.ofInvoke(typeRequestResponse)); err == nil || src.read != tc.most {
+			if _, err = h.bodies.Read(r, h.Limits.ofInvoke(typeRequestResponse)); err == nil || src.read != tc.most {
 				t.Errorf("%s presigned=%t: %d bytes were read, want %d; %v", tc.key, presigned, src.read, tc.most, err)
 			}
 		}
 	}
-	if held := h.bodies.all.held.Load(); held != 0 {
+	if held := h.bodies.Held(); held != 0 {
 		t.Errorf("%d bytes are still held", held)
 	}
 }

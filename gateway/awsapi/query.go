@@ -39,5 +39,5 @@ func queryValue(query, name string) (string, error) {
 }
 
 func malformedQuery(part string) error {
-	return fault.New("awsapi", fault.Invalid, "The query string part %q is not well formed.", clip(part))
+	return fault.New("awsapi", fault.Invalid, "The query string part %q is not well formed.", fault.Clip(part))
 }

@@ -31,7 +31,7 @@ func (v *violations) err() error {
 		len(v.list), plural, strings.Join(v.list, "; ")).WithCode("ValidationException")
 }
 
-func quoted(s string) string { return "'" + clip(s) + "'" }
+func quoted(s string) string { return "'" + fault.Clip(s) + "'" }
 
 // required demands a member that has to be there.
 func (v *violations) required(s *string, field string) string {

@@ -6,9 +6,11 @@ package caller
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/iam/credential"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 // Keys finds out whose a long-lived access key is.
@@ -65,4 +67,42 @@ func Bearer(w http.ResponseWriter, r *http.Request, v *credential.BearerVerifier
 	}
 	p.Origin = Origin(r)
 	return p, nil
+}
+
+// Claims finds out whose a credential is said to be.
+type Claims struct {
+	Keys Keys
+	// Sessions opens security tokens; nil takes none.
+	Sessions credential.Sessions
+	// Bearers knows bearer tokens; nil takes none.
+	Bearers *credential.BearerVerifier
+}
+
+// Account gives the account of the credential that a request names; false if
+// there is none such. It proves nothing: it says whose share of memory a large
+// body may take, and that one under a credential that does not exist takes
+// none.
+func (c Claims) Account(r *http.Request) (tenant.AccountID, bool) {
+	if c.Bearers != nil && credential.HasBearer(r) {
+		return c.Bearers.Account(r)
+	}
+	query := r.URL.Query()
+	text := r.Header.Get("X-Amz-Security-Token")
+	if text == "" {
+		text = query.Get("X-Amz-Security-Token")
+	}
+	if text != "" {
+		if c.Sessions == nil {
+			return "", false
+		}
+		key, found := c.Sessions.Session(text)
+		return key.Account, found
+	}
+	scope := query.Get("X-Amz-Credential")
+	if _, after, found := strings.Cut(r.Header.Get("Authorization"), "Credential="); found {
+		scope = after
+	}
+	id, _, _ := strings.Cut(scope, "/")
+	principal, known := c.Keys.Principal(id)
+	return principal.Account, known
 }

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/credential"
@@ -59,6 +58,8 @@ var renamed = map[string]string{
 	"InvalidParameterValueException":     "ValidationError",
 	"RequestEntityTooLargeException":     "RequestEntityTooLarge",
 	"ResourceConflictException":          "EntityTemporarilyUnmodifiable",
+	"InvalidRequestContentException":     "MalformedInput",
+	"UnsupportedMediaTypeException":      "MalformedInput",
 	"ResourceNotFoundException":          "NoSuchEntity",
 	"ServiceException":                   "ServiceFailure",
 	"ServiceUnavailableException":        "ServiceUnavailable",
@@ -149,15 +150,9 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, f failure) {
 		text = "The service failed to handle the request. Report the request id " + f.id + " to the operator."
 	}
 	if e.RetryAfter > 0 {
-		w.Header()["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.RetryAfter), 10)}
+		w.Header()["Retry-After"] = []string{strconv.FormatInt(e.RetrySeconds(), 10)}
 	}
 	writeXML(w, status, h.api.errorReply(f.id, party, code, text))
-}
-
-// retrySeconds rounds up, because a client that comes back too early is only
-// refused again.
-func retrySeconds(d time.Duration) int64 {
-	return max(1, int64((d+time.Second-1)/time.Second))
 }
 
 var contentXML = []string{"text/xml"}

@@ -159,13 +159,4 @@ func malformed(format string, args ...any) error {
 	return fault.New("queryapi.parse", fault.Invalid, format, args...).WithCode("MalformedInput")
 }
 
-// clip bounds what a message repeats of a request.
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
-
-func quoted(s string) string { return "'" + clip(s) + "'" }
+func quoted(s string) string { return "'" + fault.Clip(s) + "'" }

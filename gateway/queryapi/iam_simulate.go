@@ -67,7 +67,7 @@ func onSource[I any, P interface {
 	arn := P(in).source()
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "iam" {
-		return target{}, fault.New("queryapi", fault.Invalid, "ARN %s is not valid.", clip(arn)).WithCode("InvalidInput")
+		return target{}, fault.New("queryapi", fault.Invalid, "ARN %s is not valid.", fault.Clip(arn)).WithCode("InvalidInput")
 	}
 	return target{resource: arn, owner: tenant.AccountID(parts[4])}, nil
 }

@@ -97,7 +97,7 @@ func (rq *request) decide(r iam.Request) (iam.Grant, error) {
 		return g, err
 	}
 	return g, fault.New("queryapi", fault.Denied, "User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
-		r.Principal.ARN, r.Action, clip(r.Resource), r.Action)
+		r.Principal.ARN, r.Action, fault.Clip(r.Resource), r.Action)
 }
 
 // decideAll gets the grants of an operation that needs several, in order.

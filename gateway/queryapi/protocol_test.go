@@ -99,7 +99,7 @@ func TestDecodeRefuses(t *testing.T) {
 		_, err := read(tc.form)
 		e := fault.From("", err)
 		if err == nil || e.Code != tc.code || !strings.Contains(e.Text(), tc.text) {
-			t.Errorf("%s: got %v, want %s: %s", clip(tc.form), err, tc.code, tc.text)
+			t.Errorf("%s: got %v, want %s: %s", fault.Clip(tc.form), err, tc.code, tc.text)
 		}
 	}
 	var many strings.Builder

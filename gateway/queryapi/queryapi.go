@@ -18,11 +18,9 @@ package queryapi
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +28,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/gateway/body"
 	"github.com/carrel-dev/carrel/gateway/caller"
 	"github.com/carrel-dev/carrel/iam/credential"
 )
@@ -46,9 +45,8 @@ const headerRequestID = "X-Amzn-Requestid"
 // The bounds of a body, in bytes.
 const (
 	mostBody     = 1 << 20
-	mostUnsigned = 64 << 10 // of a request that nobody signed
-	smallBody    = 64 << 10 // up to it a body is not counted
-	mostHeld     = 64 << 20 // of all larger bodies together
+	mostUnsigned = body.Small // of a request that nobody signed
+	mostHeld     = 64 << 20   // of all larger bodies together
 )
 
 // Verifier proves who sent a request; credential.Verifier is one.
@@ -66,6 +64,9 @@ type Config struct {
 	// Verifier accepts signatures for the handler's service only.
 	Verifier Verifier
 	Control  *control.Service
+	// Sessions says whose share of memory a request with a security token may
+	// take; nil says nobody's.
+	Sessions credential.Sessions
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// NewRequestID makes the id of a request; a random UUID if nil.
@@ -83,8 +84,8 @@ type api struct {
 // handler is one service on one node.
 type handler struct {
 	Config
-	api  *api
-	held atomic.Int64 // bytes of large bodies
+	api    *api
+	bodies *body.Reader
 }
 
 // NewIAM makes the handler of requests to the service iam.
@@ -103,7 +104,8 @@ func newHandler(cfg Config, a *api) *handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &handler{Config: cfg, api: a}
+	claims := caller.Claims{Keys: cfg.Control, Sessions: cfg.Sessions}
+	return &handler{Config: cfg, api: a, bodies: body.NewReader(mostHeld, claims.Account)}
 }
 
 // ServeHTTP answers one request.
@@ -127,20 +129,24 @@ type request struct {
 }
 
 func (rq *request) serve(w http.ResponseWriter) error {
-	body, held, err := rq.h.read(rq.r)
-	defer rq.h.held.Add(-held)
+	held, err := rq.h.read(rq.r)
 	if err != nil {
 		return err
 	}
+	var sent []byte
+	if held != nil {
+		sent = held.Bytes
+		defer held.Release(true) // the form is a copy
+	}
 	isSigned := signed(rq.r)
 	if isSigned {
-		if rq.principal, err = rq.h.authenticate(rq.r, body); err != nil {
+		if rq.principal, err = rq.h.authenticate(rq.r, sent); err != nil {
 			return authenticationCode(err)
 		}
 	} else {
 		rq.principal = call.Principal{Type: call.TypeAnonymous, Origin: caller.Origin(rq.r)}
 	}
-	form, err := parseForm(rq.r.URL.RawQuery, string(body))
+	form, err := parseForm(rq.r.URL.RawQuery, string(sent))
 	if err != nil {
 		return err
 	}
@@ -174,7 +180,7 @@ func (rq *request) find(form *node) error {
 	}
 	op := a.operations[action]
 	if op == nil || version != "" && version != a.version {
-		return fault.New("queryapi", fault.Unsupported, "Could not find operation %s for version %s", clip(action), clip(version)).
+		return fault.New("queryapi", fault.Unsupported, "Could not find operation %s for version %s", fault.Clip(action), fault.Clip(version)).
 			WithCode("InvalidAction")
 	}
 	if op.serve == nil {
@@ -212,48 +218,27 @@ func signed(r *http.Request) bool {
 	return len(r.Header["Authorization"]) > 0 || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
 }
 
-// read gives the body, and how much memory it is counted for.
-func (h *handler) read(r *http.Request) (body []byte, held int64, err error) {
+// read gives the body; nil for a request that has none.
+func (h *handler) read(r *http.Request) (*body.Body, error) {
 	const op = "queryapi.read"
 	switch r.Method {
 	case http.MethodPost:
 	case http.MethodGet:
-		return nil, 0, nil // a body is refused by its hash
+		return nil, nil // a body is refused by its hash
 	default:
-		return nil, 0, fault.New(op, fault.Invalid, "The method %s is not one of GET and POST.", clip(r.Method)).WithCode("MalformedInput")
+		return nil, fault.New(op, fault.Invalid, "The method %s is not one of GET and POST.", fault.Clip(r.Method)).WithCode("MalformedInput")
 	}
 	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
-		return nil, 0, fault.New(op, fault.Invalid, "The Content-Type of the request is not application/x-www-form-urlencoded.").WithCode("MalformedInput")
+		return nil, fault.New(op, fault.Invalid, "The Content-Type of the request is not application/x-www-form-urlencoded.").WithCode("MalformedInput")
 	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, 0, fault.New(op, fault.Invalid, "Content-Encoding %s is not supported.", quoted(enc)).WithCode("MalformedInput").
-			WithRemedy("Send the body as it is.")
-	}
-	most := int64(mostBody)
+	most := mostBody
 	if !signed(r) {
 		most = mostUnsigned
 	}
-	if r.ContentLength > most {
-		return nil, 0, tooLarge(most)
+	limit := body.Limit{Bytes: most, Operation: "requested"}
+	held, err := h.bodies.Read(r, limit)
+	if !signed(r) && fault.Is(err, fault.Unauthenticated) {
+		return nil, limit.Exceeded() // a body of unknown length, of nobody
 	}
-	if r.ContentLength > smallBody || r.ContentLength < 0 {
-		held = most
-		if h.held.Add(held) > mostHeld {
-			return nil, held, fault.New(op, fault.Unavailable, "This node holds as many large requests as it may.").
-				WithRemedy("Send the request again later.")
-		}
-	}
-	// One byte more than allowed tells too much from just enough.
-	body, err = io.ReadAll(io.LimitReader(r.Body, most+1))
-	if err != nil {
-		return nil, held, fault.Wrap(op, fault.Invalid, err, "The request body could not be read to its end.").WithCode("MalformedInput")
-	}
-	if int64(len(body)) > most {
-		return nil, held, tooLarge(most)
-	}
-	return body, held, nil
-}
-
-func tooLarge(most int64) error {
-	return fault.New("queryapi.read", fault.TooLarge, "A request must not be larger than %d bytes.", most)
+	return held, err
 }

@@ -118,7 +118,7 @@ func onAccount[I any](rq *request, _ *I) (target, error) {
 func (rq *request) onARN(arn, sort string) (target, error) {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || parts[2] != "iam" || parts[3] != "" || !strings.HasPrefix(parts[5], sort+"/") {
-		return target{}, fault.New("queryapi", fault.Invalid, "ARN %s is not valid.", clip(arn)).WithCode("InvalidInput")
+		return target{}, fault.New("queryapi", fault.Invalid, "ARN %s is not valid.", fault.Clip(arn)).WithCode("InvalidInput")
 	}
 	t := target{resource: arn, owner: tenant.AccountID(parts[4])}
 	if parts[4] == "aws" {
