@@ -9,8 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/carrel-dev/carrel/audit"
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/control/controltest"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
@@ -30,7 +29,6 @@ import (
 	"github.com/carrel-dev/carrel/meter"
 	"github.com/carrel-dev/carrel/observe/logs"
 	"github.com/carrel-dev/carrel/secret"
-	"github.com/carrel-dev/carrel/store/memory"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -56,7 +54,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		journal: &acts{}, ledger: &ledger{totals: map[tenant.AccountID][]meter.Total{}},
 		logs: &logStore{news: make(chan struct{})}, events: &eventList{}, trail: &trail{},
 	}
-	w.control = openControl(t, w.journal)
+	w.control = controltest.Open(t, control.Config{Region: region, Blobs: blobs{}, Builder: builder{}, Journal: w.journal, Now: time.Now})
 	w.operator = w.control.FirstAdmin()
 	cfg := Config{
 		Region: region, Control: w.control, Ledger: w.ledger, Logs: w.logs, Events: w.events,
@@ -71,39 +69,6 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	w.server = httptest.NewServer(w.handler)
 	t.Cleanup(w.server.Close)
 	return w
-}
-
-func openControl(t testing.TB, j control.Journal) *control.Service {
-	t.Helper()
-	place := t.TempDir()
-	if err := os.Chmod(place, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.OpenRoot(place)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := secret.Open(secret.Config{Root: root, Keys: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := control.Open(t.Context(), control.Config{
-		Region: region, EndpointURL: func() string { return "http://127.0.0.1:9600" },
-		Stores: control.Stores{Tenants: memory.New(), Identities: memory.New(), Functions: memory.New()},
-		Blobs:  blobs{}, Keys: keys, Builder: builder{}, Journal: j, Now: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Close()
-		folder.Close()
-	})
-	return s
 }
 
 // answer is what came back.

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -20,12 +18,12 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/control/controltest"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/secret"
-	"github.com/carrel-dev/carrel/store/memory"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -48,8 +46,11 @@ var changed = time.Date(2026, 11, 23, 8, 0, 0, 123_000_000, time.UTC)
 func newBench(t testing.TB, change ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{journal: &journal{}, builder: &builder{}, invoker: &fakeInvoker{}}
-	b.control = openControl(t, b)
-	b.acme, b.globex = b.tenant(t, "acme"), b.tenant(t, "globex")
+	b.control = controltest.Open(t, control.Config{
+		Region: region, Blobs: &blobs{content: map[blobKey][]byte{}}, Builder: b.builder, Journal: b.journal,
+		Now: func() time.Time { return changed },
+	})
+	b.acme, b.globex = controltest.Tenant(t, b.control, "acme"), controltest.Tenant(t, b.control, "globex")
 	cfg := Config{Region: region, Control: b.control, Invoker: b.invoker,
 		Verifier: credential.New(credential.Config{Region: region, Services: []string{"lambda", "iam"}, Lookup: b.control})}
 	for _, f := range change {
@@ -58,55 +59,6 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	b.server = httptest.NewServer(New(cfg))
 	t.Cleanup(b.server.Close)
 	return b
-}
-
-func openControl(t testing.TB, b *bench) *control.Service {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "keys")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := secret.Open(secret.Config{Root: root, Keys: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := control.Open(t.Context(), control.Config{
-		Region: region, EndpointURL: func() string { return "http://127.0.0.1" },
-		Stores: control.Stores{Tenants: memory.New(), Identities: memory.New(), Functions: memory.New()},
-		Blobs:  &blobs{content: map[blobKey][]byte{}}, Keys: keys, Builder: b.builder, Journal: b.journal,
-		Now: func() time.Time { return changed },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Close()
-		folder.Close()
-	})
-	return s
-}
-
-func (b *bench) tenant(t testing.TB, slug tenant.Slug) control.Credentials {
-	t.Helper()
-	operator, _ := b.control.Principal(b.control.FirstAdmin().AccessKeyID)
-	g, err := b.control.Authorise(t.Context(), iam.Request{Principal: operator, Action: control.ActionCreateTenant,
-		Resource: b.control.TenantResource(slug), Owner: tenant.Identity{Account: b.control.Management()}}, "setup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := b.control.CreateTenant(t.Context(), g, control.CreateTenantInput{Slug: string(slug)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
 }
 
 // client gives an SDK client that does not retry, so that each refusal shows.

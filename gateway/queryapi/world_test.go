@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -25,11 +23,11 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/control/controltest"
 	"github.com/carrel-dev/carrel/function"
 	carreliam "github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/secret"
-	"github.com/carrel-dev/carrel/store/memory"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -56,8 +54,11 @@ func newBench(t testing.TB) *bench {
 func newBenchWith(t testing.TB, identities control.WebIdentities) *bench {
 	t.Helper()
 	b := &bench{identities: identities, journal: &journal{}}
-	b.control = openControl(t, b)
-	b.acme, b.globex = b.tenant(t, "acme"), b.tenant(t, "globex")
+	b.control = controltest.Open(t, control.Config{
+		Region: region, Blobs: noBlobs{}, Builder: noBuilder{}, Journal: b.journal, ActsPerSecond: 10_000,
+		Now: func() time.Time { return changed }, WebIdentities: b.identities,
+	})
+	b.acme, b.globex = controltest.Tenant(t, b.control, "acme"), controltest.Tenant(t, b.control, "globex")
 	verifier := func(service string) Verifier {
 		return credential.New(credential.Config{Region: region, Services: []string{service}, Lookup: b.control})
 	}
@@ -72,55 +73,6 @@ func newBenchWith(t testing.TB, identities control.WebIdentities) *bench {
 	})))
 	t.Cleanup(b.server.Close)
 	return b
-}
-
-func openControl(t testing.TB, b *bench) *control.Service {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "keys")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := secret.Open(secret.Config{Root: root, Keys: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := control.Open(t.Context(), control.Config{
-		Region: region, EndpointURL: func() string { return "http://127.0.0.1" },
-		Stores: control.Stores{Tenants: memory.New(), Identities: memory.New(), Functions: memory.New()},
-		Blobs:  noBlobs{}, Keys: keys, Builder: noBuilder{}, Journal: b.journal, ActsPerSecond: 10_000,
-		Now: func() time.Time { return changed }, WebIdentities: b.identities,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Close()
-		folder.Close()
-	})
-	return s
-}
-
-func (b *bench) tenant(t testing.TB, slug tenant.Slug) control.Credentials {
-	t.Helper()
-	operator, _ := b.control.Principal(b.control.FirstAdmin().AccessKeyID)
-	g, err := b.control.Authorise(t.Context(), carreliam.Request{Principal: operator, Action: control.ActionCreateTenant,
-		Resource: b.control.TenantResource(slug), Owner: tenant.Identity{Account: b.control.Management()}}, "setup")
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := b.control.CreateTenant(t.Context(), g, control.CreateTenantInput{Slug: string(slug)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
 }
 
 type keyPair struct{ id, secret, token string }
