@@ -82,7 +82,7 @@ func (s *Service) pace(account tenant.AccountID) error {
 		l, _ = s.rates.LoadOrStore(account, rate.NewLimiter(rate.Limit(s.cfg.ActsPerSecond), 10*s.cfg.ActsPerSecond))
 	}
 	if l.(*rate.Limiter).Allow() {
-		return nil
+		return s.proofs.check(account, time.Now())
 	}
 	e := fault.New("control.begin", fault.Throttled, "Rate exceeded: an account may make %d changes a second.", s.cfg.ActsPerSecond).
 		WithCode("TooManyRequestsException")

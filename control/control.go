@@ -178,6 +178,7 @@ type Service struct {
 	sharedPolicies sync.RWMutex
 	uses           keyUses
 	compiler       *directory.Compiler
+	proofs         proofTime
 	levels         levelMaker
 	overview       *overview
 	prover         *prove.Prover

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
@@ -37,6 +38,8 @@ func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
+	defer func() { g.s.proofs.spend(p.change.Accounts, time.Since(began), time.Now()) }()
 	r := prove.Report{Result: prove.Proved}
 	for _, shared := range p.policies {
 		judged := g.s.prover.Universal(prove.Question{Policies: []prove.Policy{shared}, Layouts: g.s.ownLayouts(p.after)})
