@@ -111,6 +111,8 @@ func checkToken(op string, r *iam.Request, in *CreateTokenInput) error {
 		p.Session != nil && (token.IsBearerID(p.Session.ID) || p.Session.RequestID != ""):
 		return fault.New(op, fault.Denied, "A bearer token, or a call, cannot make another token.").WithCode("AccessDenied").
 			WithRemedy("Narrow the token with carrel token narrow.")
+	case p.Session != nil && p.Session.RequestID != "":
+		return fault.New(op, fault.Denied, "Credentials that end with a call cannot make a token, which would not.").WithCode("AccessDenied")
 	case p.Session != nil && len(p.Session.From) >= call.MaxChain:
 		return fault.New(op, fault.Denied, "The session comes from a chain of sessions that is too long.").WithCode("AccessDenied")
 	case in.Audience != AudienceLambda && in.Audience != AudienceCarrel:

@@ -57,6 +57,7 @@ var routes = []struct{ method, path, body string }{
 	{"GET", "/v1/shares", ""},
 	{"DELETE", "/v1/shares/share-1", ""},
 	{"POST", "/v1/tokens", `{"scope":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}"}`},
+	{"PUT", "/v1/claim-tags", `{"provider":"arn:aws:iam::123456789012:oidc-provider/idp.example","claims":{"team":"team"}}`},
 	{"POST", "/v1/sessions/revoke", `{"what":"*","tenant":"globex"}`},
 	{"GET", "/v1/prove", ""},
 	{"POST", "/v1/tenants/globex/break-glass", `{"role":"fn","reason":"it is asked for"}`},

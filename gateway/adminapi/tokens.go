@@ -19,6 +19,7 @@ type Credentials interface {
 	TokenResource(tenant.AccountID) string
 	RevokeSession(context.Context, iam.Grant, control.RevokeSessionInput) error
 	SessionResource(account tenant.AccountID, what string) string
+	PutProviderClaimTags(ctx context.Context, g iam.Grant, arn string, claims map[string]string) error
 }
 
 // NewToken is a bearer token as the answer to its making shows it, once.
@@ -45,7 +46,17 @@ type revokeInput struct {
 	}
 }
 
+type claimTagsInput struct {
+	AcceptInput
+	Body struct {
+		Provider string            `json:"provider" maxLength:"512" doc:"ARN of an OpenID Connect provider of the caller's account" example:"arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"`
+		Claims   map[string]string `json:"claims" doc:"For each claim that may set a session tag, the tag's key; what is not listed sets none"`
+	}
+}
+
 func (h *handler) tokens() {
+	register(h, operation{id: "PutProviderClaimTags", method: http.MethodPut, path: "/v1/claim-tags",
+		summary: "Say which claims of a provider's tokens set which session tags"}, h.putClaimTags)
 	register(h, operation{id: "CreateToken", method: http.MethodPost, path: "/v1/tokens", status: http.StatusCreated,
 		summary: "Make a bearer token that stands for the caller, within a scope"}, h.createToken)
 	register(h, operation{id: "RevokeSession", method: http.MethodPost, path: "/v1/sessions/revoke",
@@ -106,4 +117,15 @@ func (h *handler) revokeSession(ctx context.Context, in *revokeInput) (*reply[Do
 	}
 	ask.Account = t.Account
 	return done, h.Control.RevokeSession(ctx, g, ask)
+}
+
+func (h *handler) putClaimTags(ctx context.Context, in *claimTagsInput) (*reply[Done], error) {
+	g, err := h.decide(ctx, question{control.ActionPutProviderClaimTags, in.Body.Provider, sessionOf(ctx).principal.Account})
+	if err != nil {
+		return nil, err
+	}
+	if ctx, err = h.accept(ctx, in.AcceptInput); err != nil {
+		return nil, err
+	}
+	return done, h.Control.PutProviderClaimTags(ctx, g, in.Body.Provider, in.Body.Claims)
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/iam/token"
+	"github.com/carrel-dev/carrel/tenant"
 )
 
 func tokenWorld(t *testing.T) *world {
@@ -166,6 +168,31 @@ func TestTokensThatAreRefused(t *testing.T) {
 	} {
 		if a := w.do(t, acme, "POST", "/v1/tokens", body); a.status != 400 && a.status != 422 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+}
+
+// TestClaimTags lists a claim of a provider, and one that may set no tag.
+func TestClaimTags(t *testing.T) {
+	t.Parallel()
+	w := tokenWorld(t)
+	acme, globex := w.tenant(t, "acme"), w.tenant(t, "globex")
+	p, _ := w.control.Principal(acme.AccessKeyID)
+	arn := control.ProviderResource(acme.AccountID, "https://idp.example")
+	g, err := w.control.Authorise(t.Context(), iam.Request{Principal: p, Action: control.ActionCreateProvider, Resource: arn, Owner: tenant.Identity{Account: acme.AccountID}}, "setup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.control.CreateOpenIDConnectProvider(t.Context(), g, control.CreateProviderInput{URL: "https://idp.example", ClientIDs: []string{"app"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		who    control.Credentials
+		claims string
+		status int
+	}{{acme, `{"team":"team"}`, 200}, {acme, `{}`, 200}, {acme, `{"t":"tenant_id"}`, 400}, {acme, `{"t":"Tenant_ID"}`, 400}, {globex, `{"team":"team"}`, 403}, {w.operator, `{"team":"team"}`, 403}} {
+		if a := w.do(t, tt.who, "PUT", "/v1/claim-tags", `{"provider":"`+arn+`","claims":`+tt.claims+`}`); a.status != tt.status {
+			t.Errorf("%s: %d %s", tt.claims, a.status, a.body)
 		}
 	}
 }
