@@ -92,15 +92,19 @@ type viewed struct {
 }
 
 // view makes what the prover sees of an account; false for one that is not
-// there, or not any more.
+// there.
 func (v *scene) view(id tenant.AccountID) (viewed, bool) {
 	r, known := v.tenant(id)
-	if !known || r.Status == tenant.Closing {
+	if !known {
 		return viewed{}, false
 	}
 	b := &viewer{scene: v, in: v.in(id), made: viewed{Account: &prove.Account{
 		ID: string(id), Slug: string(r.Slug), Parent: string(r.Parent), Management: id == v.management,
 	}}}
+	if r.Status == tenant.Closing {
+		// Nobody acts there any more. Others may name it all the same.
+		return v.under(b.made), true
+	}
 	b.in.Users.Each(func(u *directory.Entry[directory.User]) bool { b.user(u.Record); return true })
 	b.in.Roles.Each(func(r *directory.Entry[directory.Role]) bool { b.role(r.Record); return true })
 	slices.SortFunc(b.made.Principals, func(a, b prove.Principal) int { return strings.Compare(a.ARN, b.ARN) })

@@ -134,6 +134,19 @@ func TestRefusalsTellNoNames(t *testing.T) {
 	}
 }
 
+// TestDeletedTenantIsNoStranger deletes a tenant that another one's role names
+// and that a guardrail holds back: that is as safe as it was.
+func TestDeletedTenantIsNoStranger(t *testing.T) {
+	t.Parallel()
+	g := gatedWorld(t)
+	_, err := g.operator.putPolicy("home", statement(`"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"sts:AssumeRole","Resource":"*"`))
+	must(t, err)
+	must(t, g.operator.attach("home", "root", policy.SCP))
+	g.acme.makeRole("door", statement(`"Effect":"Allow","Principal":{"AWS":"`+string(g.globex.account)+`"},"Action":"sts:AssumeRole"`))
+	must(t, g.operator.deleteTenant("globex"))
+	wants(t, g.operator.detach("home", "root", policy.SCP), fault.Denied, CodeIsolationViolation)
+}
+
 // TestGateKeepsUp holds the gate to its time at 1,000 statements in the
 // account that is written to, and at many accounts.
 func TestGateKeepsUp(t *testing.T) {
