@@ -78,6 +78,7 @@ var guarded = map[string][]string{
 	"MarkGatekeeper":              {ActionMarkGatekeeper},
 	"Prove":                       {ActionProveIsolation},
 	"BreakGlass":                  {ActionBreakGlass},
+	"AcceptFinding":               {ActionAcceptUnknown},
 	"UnmarkGatekeeper":            {ActionUnmarkGatekeeper},
 	"AcceptUnknown":               {ActionAcceptUnknown},
 	"RevokeSession":               {ActionRevokeSession},

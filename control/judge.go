@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/policy"
 	"github.com/carrel-dev/carrel/iam/prove"
@@ -120,28 +119,17 @@ func (s *Service) ownLayouts(o *prove.Organization) []prove.Layout {
 
 // accept gives the records of an operator's word about what was not decided.
 func (g *gate) accept(ctx context.Context, undecided []prove.Finding) ([]write, error) {
-	const op = "control.accept"
 	word, given := accepting(ctx)
 	if !given {
 		f := undecided[0]
-		return nil, fault.New("control.commit", fault.Denied, "The change is refused, as the isolation prover cannot tell that it is safe: %s%s.", sentence(f.Message), others(undecided)).
-			WithCode(CodeIsolationUnknown).WithRemedy("%s Or have an operator make the change with --accept-unknown REASON.", f.Remedy)
+		return nil, fault.New("control.commit", fault.Denied, "The change is refused, as the isolation prover cannot tell that it is safe: %s (finding %s)%s.", sentence(f.Message), f.ID, others(undecided)).
+			WithCode(CodeIsolationUnknown).WithRemedy("%s Or have an operator make the change with --accept-unknown REASON, or take it for safe before: carrel prove accept %s --reason REASON.", f.Remedy, f.ID)
 	}
-	if n := len(g.s.ix.org.Load().Accepted) + len(undecided); n > maxAccepted {
-		return nil, fault.New(op, fault.Throttled, "Operators may have accepted %d findings; this would be %d.", maxAccepted, n).
-			WithCode("LimitExceededException").WithRemedy("Write the policies so that they can be decided.")
-	}
-	var writes []write
+	var ids []string
 	for _, f := range undecided {
-		k, err := g.s.hide(acceptedFamily, "", f.ID)
-		if err != nil {
-			return nil, err
-		}
-		writes = append(writes, write{key: k, record: directory.Accepted{
-			Finding: f.ID, Reason: word.reason, By: word.by, CreatedAt: g.s.cfg.Now().UTC(),
-		}})
+		ids = append(ids, f.ID)
 	}
-	return writes, nil
+	return g.s.acceptedRecords(word, ids...)
 }
 
 // plainKeys are condition keys that say no more than who asks for what.

@@ -98,6 +98,36 @@ func TestOperatorAcceptsUnknown(t *testing.T) {
 	wants(t, err, fault.Denied, CodeIsolationViolation)
 }
 
+// TestOperatorAcceptsBefore lets a tenant's own change through, which no
+// operator can make in its place.
+func TestOperatorAcceptsBefore(t *testing.T) {
+	t.Parallel()
+	g := gatedWorld(t)
+	refused := func(text string) string {
+		t.Helper()
+		_, id, found := strings.Cut(wants(t, g.acme.putUserPolicy(dev, "p", statement(text)), fault.Denied, CodeIsolationUnknown), "(finding ")
+		if !found {
+			t.Fatal("the refusal names no finding")
+		}
+		return id[:16]
+	}
+	accept := func(id, reason string) error {
+		return g.s.AcceptFinding(ctx, g.operator.ours(ActionAcceptUnknown, "organization"), id, reason)
+	}
+	wants(t, accept("x", "seen"), fault.Invalid, "InvalidParameterValueException")
+	for range 8 { // one for each thing that is not decided
+		id := refused(undecided)
+		wants(t, accept(id, ""), fault.Invalid, "InvalidParameterValueException")
+		must(t, accept(id, "seen"))
+		must(t, accept(id, "seen"))
+		if g.acme.putUserPolicy(dev, "p", statement(undecided)) == nil {
+			refused(undecided + `,"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`)
+			return
+		}
+	}
+	t.Error("it is refused however much is accepted")
+}
+
 // TestWhatIsWrongCanBePutRight brings about, past the gate, two things that it
 // would not let through. What else is done is not in its way, and it is put
 // right: forbidden first, then taken out piece by piece.

@@ -63,6 +63,7 @@ all that A does; 1 for violated, or where it does not; and 8 for unknown.`,
 			return a.universal(&p)
 		},
 	}
+	c.AddCommand(a.proveAccept())
 	flags := c.Flags()
 	flags.StringVar(&p.tenant, "tenant", "", "judge this tenant only, on the node")
 	flags.StringArrayVar(&p.policies, "policy", nil, "file with an identity policy; further ones may follow")

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"net/url"
+
+	"github.com/spf13/cobra"
 
 	"github.com/carrel-dev/carrel/iam/prove"
 	"github.com/carrel-dev/carrel/internal/client"
@@ -33,4 +36,26 @@ func (a *app) proveNode(ctx context.Context, tenant string) error {
 		return err
 	}
 	return verdictCode(report.Result)
+}
+
+func (a *app) proveAccept() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "accept FINDING --reason REASON",
+		Short: "Take something that the prover could not decide for safe",
+		Long: `Take a finding of the result unknown for safe, so that the change is let through
+that was refused because of it. FINDING is the id in the refusal. It is about
+exactly the policies that were judged, and no others. For operators.`,
+		Example: "  carrel prove accept 0f3a9c5e7b1d2468 --reason 'teams are set by hand'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if reason == "" {
+				return usageError("give --reason")
+			}
+			r := client.Request{Method: http.MethodPut, Path: under("/v1/findings", args[0]), Body: map[string]string{"reason": reason}}
+			return (&change{}).make(c.Context(), a, r, "Finding "+args[0]+" is accepted.")
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; kept with the finding and in the audit log")
+	return c
 }

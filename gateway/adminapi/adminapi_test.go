@@ -60,6 +60,7 @@ var routes = []struct{ method, path, body string }{
 	{"PUT", "/v1/claim-tags", `{"provider":"arn:aws:iam::123456789012:oidc-provider/idp.example","claims":{"team":"team"}}`},
 	{"POST", "/v1/sessions/revoke", `{"what":"*","tenant":"globex"}`},
 	{"GET", "/v1/prove", ""},
+	{"PUT", "/v1/findings/0f3a9c5e7b1d2468", `{"reason":"it is looked at"}`},
 	{"POST", "/v1/tenants/globex/break-glass", `{"role":"fn","reason":"it is asked for"}`},
 	{"GET", "/v1/audit", ""},
 	{"GET", "/v1/status", ""},
@@ -67,7 +68,8 @@ var routes = []struct{ method, path, body string }{
 
 // named puts the parameters of paths in the place of what the tests name.
 var named = strings.NewReplacer("/globex", "/{slug}", "/greeter", "/{name}", "/unit-1", "/{unit}", "/policy-1", "/{name}",
-	"/role-1", "/{role}", "/layout-1", "/{name}", "/share-1", "/{id}")
+	"/role-1", "/{role}", "/layout-1", "/{name}", "/share-1", "/{id}",
+	"/0f3a9c5e7b1d2468", "/{finding}")
 
 func TestDocumentListsEveryRoute(t *testing.T) {
 	t.Parallel()

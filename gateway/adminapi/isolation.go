@@ -22,6 +22,13 @@ type breakGlassInput struct {
 	}
 }
 
+type acceptFindingInput struct {
+	Finding string `path:"finding" maxLength:"16" doc:"Id of the finding, as in the refusal" example:"0f3a9c5e7b1d2468"`
+	Body    struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"256" doc:"Why; kept with the finding and in the audit log"`
+	}
+}
+
 // Session is the credentials of a session.
 type Session struct {
 	AccessKeyID     string    `json:"accessKeyId"`
@@ -34,6 +41,8 @@ type Session struct {
 func (h *handler) isolation() {
 	register(h, operation{id: "ProveIsolation", method: http.MethodGet, path: "/v1/prove",
 		summary: "Prove that no tenant reaches what another one owns"}, h.prove)
+	register(h, operation{id: "AcceptFinding", method: http.MethodPut, path: "/v1/findings/{finding}",
+		summary: "Take something that the prover could not decide for safe, before the change that it was found at"}, h.acceptFinding)
 	register(h, operation{id: "BreakGlass", method: http.MethodPost, path: "/v1/tenants/{slug}/break-glass", status: http.StatusCreated,
 		summary: "Take on a role of a tenant for a while, which the tenant sees in its audit log"}, h.breakGlass)
 }
@@ -58,6 +67,14 @@ func (h *handler) prove(ctx context.Context, in *proveInput) (*reply[prove.Repor
 	}
 	r, err := h.Control.Prove(ctx, g, slug)
 	return &reply[prove.Report]{r}, err
+}
+
+func (h *handler) acceptFinding(ctx context.Context, in *acceptFindingInput) (*reply[Done], error) {
+	g, err := h.ours(ctx, control.ActionAcceptUnknown, "organization")
+	if err != nil {
+		return nil, err
+	}
+	return done, h.Control.AcceptFinding(ctx, g, in.Finding, in.Body.Reason)
 }
 
 func (h *handler) breakGlass(ctx context.Context, in *breakGlassInput) (*reply[Session], error) {

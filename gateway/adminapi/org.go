@@ -26,6 +26,7 @@ type Governance interface {
 type Isolation interface {
 	Gatekeepers
 	Prove(ctx context.Context, g iam.Grant, slug tenant.Slug) (prove.Report, error)
+	AcceptFinding(ctx context.Context, g iam.Grant, id, reason string) error
 	BreakGlassResource(slug tenant.Slug, role string) string
 	BreakGlass(context.Context, iam.Grant, control.BreakGlassInput) (control.SessionCredentials, error)
 }
