@@ -26,17 +26,44 @@ func ParseFor(use Use, kind Kind, text []byte) (*Document, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &parser{doc: &Document{Kind: kind, Version: Version2008}, sids: map[string]bool{}}
+	p := newParser(kind)
 	if err := p.document(&root); err != nil {
 		return nil, nil, err
 	}
 	return p.doc, warn(p.doc, p.places), nil
 }
 
+// ParseForeign is ParseFor for policies that nothing is decided by in earnest:
+// those of a simulation. It takes what is found in policies elsewhere and has
+// one meaning only, though ParseFor refuses it: no statements at all; an
+// action with odd characters, which no request has, so that the statement is
+// not about any; and an ARN or account in the place of {"AWS": …}.
+func ParseForeign(use Use, kind Kind, text []byte) (*Document, error) {
+	if err := checkSize(use, text); err != nil {
+		return nil, err
+	}
+	root, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+	p := newParser(kind)
+	p.foreign = true
+	if err := p.document(&root); err != nil {
+		return nil, err
+	}
+	return p.doc, nil
+}
+
+func newParser(kind Kind) *parser {
+	return &parser{doc: &Document{Kind: kind, Version: Version2008}, sids: map[string]bool{}}
+}
+
 // parser holds what is known of the document while its statements are read.
 type parser struct {
 	doc  *Document
 	sids map[string]bool
+	// foreign is whether ParseForeign reads.
+	foreign bool
 	// places are where the parts of each statement stand.
 	places []place
 }
@@ -106,7 +133,7 @@ func (p *parser) document(root *node) *Error {
 	if statements.kind != listNode {
 		return p.statement(statements, "$.Statement")
 	}
-	if len(statements.items) == 0 {
+	if len(statements.items) == 0 && !p.foreign {
 		return refuse("$.Statement", "Add a statement, or delete the policy.", "the policy has no statement.")
 	}
 	for i := range statements.items {
@@ -281,13 +308,13 @@ func (p *parser) checkAction(text string) *problem {
 	if text == "*" || text == "*:*" {
 		return nil
 	}
-	if !found || prefix == "" || name == "" {
+	if !found || prefix == "" || name == "" && !p.foreign {
 		return problemf("Write it as service:Action, as in s3:GetObject.", "%q is not an action.", text)
 	}
 	if i := strings.IndexFunc(prefix, func(r rune) bool { return !isWord(r) }); i >= 0 {
 		return problemf("Write the service out; only its actions may have wildcards.", "the service of the action %q holds other characters than letters, digits and -.", text)
 	}
-	if i := strings.IndexFunc(name, func(r rune) bool { return !isWord(r) && r != '*' && r != '?' }); i >= 0 {
+	if i := strings.IndexFunc(name, func(r rune) bool { return !isWord(r) && r != '*' && r != '?' }); i >= 0 && !p.foreign {
 		return problemf("Use letters, digits, * and ?; variables cannot stand here.", "the action %q holds other characters.", text)
 	}
 	return nil

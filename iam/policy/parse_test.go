@@ -37,6 +37,38 @@ func in(version Version, elements string) string {
 	return fmt.Sprintf(`{"Version":%q,"Statement":[{%s}]}`, version, elements)
 }
 
+// TestParseForeign takes what has one meaning only, and refuses the rest as
+// ParseFor does, which itself takes none of it.
+func TestParseForeign(t *testing.T) {
+	t.Parallel()
+	named := func(p string) string {
+		return in(Version2012, `"Effect":"Allow","Principal":`+p+`,"Action":"s3:GetObject","Resource":"*"`)
+	}
+	act := func(a string) string { return in(Version2012, `"Effect":"Deny","Action":`+a+`,"Resource":"*"`) }
+	const arn = "arn:aws:iam::111111111111:user/u"
+	for text, kind := range map[string]Kind{
+		`{"Statement":[]}`: SCP, act(`"s3:"`): Identity, act(`["s3:GetObject ","s3:Get*,Put*"]`): Identity, named(`"` + arn + `"`): Resource, named(`"111111111111"`): Resource,
+	} {
+		if _, _, err := ParseFor(ResourceUse, kind, []byte(text)); err == nil {
+			t.Errorf("ParseFor takes %s", text)
+		}
+		d, err := ParseForeign(ResourceUse, kind, []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if kind == Resource && !strings.HasSuffix(d.Statements[0].Principals.AWS[0], ":root") && d.Statements[0].Principals.AWS[0] != arn {
+			t.Errorf("%s is about %v", text, d.Statements[0].Principals)
+		}
+	}
+	for text, kind := range map[string]Kind{
+		`{"Statement":`: SCP, `{}`: SCP, act(`"GetObject"`): Identity, act(`"s 3:GetObject"`): Identity, named(`"alice"`): Resource, named(`"lambda.amazonaws.com"`): Resource,
+		named(`"` + arn + `"`): Identity, in(Version2012, rest): Resource, withCondition(`{"StringLikes":{"a:b":"c"}}`): Identity, strings.Repeat(" ", MaxBytes+1): Identity,
+	} {
+		if _, err := ParseForeign(ResourceUse, kind, []byte(text)); err == nil {
+			t.Errorf("ParseForeign takes %.80s", text)
+		}
+	}
+}
+
 const rest = `"Effect":"Allow","Action":"s3:GetObject","Resource":"*"`
 
 // withCondition makes an identity policy with a condition.

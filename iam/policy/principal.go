@@ -22,6 +22,9 @@ func (p *parser) principals(s *Statement, e elements, path string) *Error {
 		return refuse(at, "Use Deny, or Principal with a condition on aws:PrincipalArn.", "NotPrincipal cannot allow: that would be everybody else in the world.")
 	}
 	s.NotPrincipal, p.here().principal = not, at
+	if p.foreign && n.kind == textNode && n.text != "*" {
+		n = &node{kind: objectNode, members: []member{{name: "AWS", value: *n}}}
+	}
 	s.Principals, err = parsePrincipals(n, at)
 	return err
 }

@@ -13,6 +13,9 @@ import (
 // policies of the longest kind a case stays below it.
 const maxLine = 4 << 20
 
+// byteOrderMark is what some editors put before the first line.
+var byteOrderMark = []byte("\ufeff")
+
 // Batch reads cases, one JSON object a line, and writes one result a line in
 // the same order. Empty lines are passed over. A line that is no case gets a
 // result with an error, as does a case with a policy that is refused; the
@@ -24,6 +27,9 @@ func Batch(in io.Reader, out io.Writer) error {
 	encoder.SetEscapeHTML(false)
 	for number := 1; ; number++ {
 		line, tooLong, err := readLine(from)
+		if number == 1 {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return errors.Join(fmt.Errorf("line %d cannot be read: %w", number, err), to.Flush())
 		}

@@ -40,13 +40,33 @@ type Request struct {
 	// Principal is an ARN of an account's root, a user, a role, a session of
 	// one, a federated user or an identity provider; a service's host; or
 	// "anonymous".
-	Principal string `json:"principal"`
+	Principal Principal `json:"principal"`
 	// Context are the condition keys. They replace what follows from the rest
 	// of the request.
 	Context map[string]Values `json:"context"`
 }
 
-// Resource is what is acted on, and the account that owns it.
+// Principal is who asks.
+type Principal string
+
+// UnmarshalJSON reads a string, and {"type":"Anonymous"} for "anonymous".
+func (p *Principal) UnmarshalJSON(text []byte) error {
+	if text[0] != '{' {
+		return json.Unmarshal(text, (*string)(p))
+	}
+	var object struct{ Type string }
+	if err := json.Unmarshal(text, &object); err != nil {
+		return err
+	}
+	if !strings.EqualFold(object.Type, anonymous) {
+		return fmt.Errorf("a principal is a string, not %s", text)
+	}
+	*p = anonymous
+	return nil
+}
+
+// Resource is what is acted on, and the account that owns it: without one,
+// that of its ARN, or else the principal's.
 type Resource struct {
 	Resource  string `json:"resource"`
 	AccountID string `json:"accountId"`
@@ -169,7 +189,7 @@ func Decide(c *Case) Result {
 
 // prepare reads the policies and fills in the request.
 func (c *Case) prepare() (*policy.Request, *policy.Layers, error) {
-	p, err := principalOf(c.Request.Principal, c.Request.Action)
+	p, err := principalOf(string(c.Request.Principal), c.Request.Action)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -181,7 +201,8 @@ func (c *Case) prepare() (*policy.Request, *policy.Layers, error) {
 		ResourceAccount: c.Request.Resource.AccountID, Principal: p,
 	}
 	if r.ResourceAccount == "" {
-		if parts := strings.SplitN(r.Resource, ":", 6); len(parts) == 6 {
+		r.ResourceAccount = p.Account
+		if parts := strings.SplitN(r.Resource, ":", 6); len(parts) == 6 && parts[4] != "" {
 			r.ResourceAccount = parts[4]
 		}
 	}
@@ -230,7 +251,7 @@ func compile(name string, kind policy.Kind, list []json.RawMessage) (*policy.Set
 	sources := make([]policy.Source, len(list))
 	for i, text := range list {
 		at := fmt.Sprintf("%s[%d]", name, i)
-		doc, _, err := policy.ParseFor(uses[kind], kind, text)
+		doc, err := policy.ParseForeign(uses[kind], kind, text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
@@ -258,9 +279,9 @@ func resourcePolicy(text json.RawMessage) (*policy.Set, error) {
 	if len(text) == 0 || bytes.Equal(text, []byte("null")) {
 		return nil, nil
 	}
-	doc, _, err := policy.ParseFor(uses[policy.Resource], policy.Resource, text)
+	doc, err := policy.ParseForeign(uses[policy.Resource], policy.Resource, text)
 	if err != nil {
-		trust, _, trustErr := policy.ParseFor(uses[policy.Trust], policy.Trust, text)
+		trust, trustErr := policy.ParseForeign(uses[policy.Trust], policy.Trust, text)
 		if trustErr != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

@@ -117,20 +117,32 @@ func TestDecide(t *testing.T) {
 			`,"resourcePolicy":` + strings.Replace(trust(`{"Federated":"arn:aws:iam::111111111111:oidc-provider/idp.example.com"}`), "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", 1), "Allowed"},
 		"trust in a provider's host": {request("idp.example.com", "sts:AssumeRoleWithWebIdentity", role, "") +
 			`,"resourcePolicy":` + strings.Replace(trust(`{"Federated":"idp.example.com"}`), "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", 1), "Allowed"},
-		"who am I":              {request(user, "sts:getcalleridentity", "*", "") + `,"identityPolicies":[` + deny + `]`, "Allowed"},
-		"a key":                 {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + "," + identity, "ImplicitlyDenied resource"},
-		"a key for the account": {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + "," + identity + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `{"AWS":"111111111111"}`), "s3:", "kms:"), "Allowed"},
-		"without identity":      {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `{"AWS":"111111111111"}`), "s3:", "kms:"), "ImplicitlyDenied identity"},
-		"a key for everybody":   {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `"*"`), "s3:", "kms:"), "Allowed"},
-		"a key for nobody":      {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", ""), "ImplicitlyDenied identity resource"},
-		"no key":                {request(user, "kms:ListKeys", "*", "") + "," + identity, "Allowed"},
-		"the platform's alias":  {request(user, "kms:DeleteAlias", "arn:aws:kms:r:111111111111:alias/aws/s3", "") + "," + identity, "ImplicitlyDenied resource"},
-		"an alias":              {request(user, "kms:DeleteAlias", "arn:aws:kms:r:111111111111:alias/mine", "") + "," + identity, "Allowed"},
-		"the platform's policy": {request(user, "iam:DeletePolicy", "arn:aws:iam::aws:policy/AdministratorAccess", "") + "," + identity, "ImplicitlyDenied resource"},
-		"reading it":            {request(user, "iam:GetPolicy", "arn:aws:iam::aws:policy/AdministratorAccess", "") + "," + identity, "Allowed"},
-		"the platform's role":   {request(user, "iam:PassRole", "arn:aws:iam::111111111111:role/aws-reserved/x", "") + "," + identity, "ImplicitlyDenied resource"},
-		"denied anyway":         {request(user, "iam:DeletePolicy", "arn:aws:iam::aws:policy/P", "") + `,"identityPolicies":[` + deny + `]`, "ExplicitlyDenied identity"},
-		"no ARN":                {request(user, "iam:DeletePolicy", "P", "") + "," + identity, "Allowed"},
+		"who am I":               {request(user, "sts:getcalleridentity", "*", "") + `,"identityPolicies":[` + deny + `]`, "Allowed"},
+		"a key":                  {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + "," + identity, "ImplicitlyDenied resource"},
+		"a key for the account":  {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + "," + identity + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `{"AWS":"111111111111"}`), "s3:", "kms:"), "Allowed"},
+		"without identity":       {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `{"AWS":"111111111111"}`), "s3:", "kms:"), "ImplicitlyDenied identity"},
+		"a key for everybody":    {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", "") + `,"resourcePolicy":` + strings.ReplaceAll(grant("Allow", `"*"`), "s3:", "kms:"), "Allowed"},
+		"a key for nobody":       {request(user, "kms:Decrypt", "arn:aws:kms:r:111111111111:key/k", ""), "ImplicitlyDenied identity resource"},
+		"no key":                 {request(user, "kms:ListKeys", "*", "") + "," + identity, "Allowed"},
+		"the platform's alias":   {request(user, "kms:DeleteAlias", "arn:aws:kms:r:111111111111:alias/aws/s3", "") + "," + identity, "ImplicitlyDenied resource"},
+		"an alias":               {request(user, "kms:DeleteAlias", "arn:aws:kms:r:111111111111:alias/mine", "") + "," + identity, "Allowed"},
+		"the platform's policy":  {request(user, "iam:DeletePolicy", "arn:aws:iam::aws:policy/AdministratorAccess", "") + "," + identity, "ImplicitlyDenied resource"},
+		"reading it":             {request(user, "iam:GetPolicy", "arn:aws:iam::aws:policy/AdministratorAccess", "") + "," + identity, "Allowed"},
+		"the platform's role":    {request(user, "iam:PassRole", "arn:aws:iam::111111111111:role/aws-reserved/x", "") + "," + identity, "ImplicitlyDenied resource"},
+		"denied anyway":          {request(user, "iam:DeletePolicy", "arn:aws:iam::aws:policy/P", "") + `,"identityPolicies":[` + deny + `]`, "ExplicitlyDenied identity"},
+		"an action with a comma": {get(user) + `,"identityPolicies":[` + strings.Replace(allow, `"Action":"*"`, `"Action":"s3:GetObject,PutObject"`, 1) + `]`, "ImplicitlyDenied identity"},
+		"no action but blanks":   {get(user) + `,"identityPolicies":[` + strings.Replace(allow, `"Action":"*"`, `"Action":["s3:   ","s3: GetObject","s3:GetObject "]`, 1) + `]`, "ImplicitlyDenied identity"},
+		"all but no action":      {get(user) + `,"identityPolicies":[` + strings.Replace(allow, `"Action":"*"`, `"NotAction":"s3:"`, 1) + `]`, "Allowed"},
+		"a denial of no action":  {get(user) + `,"identityPolicies":[` + allow + `,` + strings.Replace(deny, `"Action":"*"`, `"Action":"s3:Get*,Put*"`, 1) + `]`, "Allowed"},
+		"no statements":          {get(user) + "," + identity + `,"serviceControlPolicies":[` + level(`{"Version":"2012-10-17","Statement":[]}`) + `]`, "ImplicitlyDenied scp"},
+		"a bare user":            {get(user) + `,"resourcePolicy":` + grant("Allow", `"`+user+`"`), "Allowed"},
+		"a bare role, bounded":   {get(session) + `,"permissionBoundaries":[` + other + `],"resourcePolicy":` + grant("Allow", `"`+role+`"`), "ImplicitlyDenied pb"},
+		"a bare session":         {get(session) + `,"permissionBoundaries":[` + other + `],"resourcePolicy":` + grant("Allow", `"`+session+`"`), "Allowed"},
+		"a bare account":         {get(user) + "," + identity + `,"resourcePolicy":` + grant("Deny", `"111111111111"`), "ExplicitlyDenied resource"},
+		"anonymous as an object": {strings.Replace(get("x"), `"x"`, `{"type":"Anonymous"}`, 1) + `,"resourcePolicy":` + grant("Allow", `"*"`), "Allowed"},
+		"no account":             {`"request":{"action":"s3:GetObject","resource":{"resource":"arn:aws:s3:::b/k"},"principal":"` + user + `"},` + identity, "Allowed"},
+		"case of keys":           {with(`{"AWS:tagkeys":["a"]}`) + "," + when(`{"ForAnyValue:StringEquals":{"aws:TagKeys":"a"}}`), "Allowed"},
+		"no ARN":                 {request(user, "iam:DeletePolicy", "P", "") + "," + identity, "Allowed"},
 
 		"a key of one value":              {with(`{"s3:prefix":"a"}`) + "," + when(`{"StringEquals":{"s3:prefix":"a"}}`), "Allowed"},
 		"a key of a set":                  {with(`{"s3:prefix":["a"]}`) + "," + when(`{"StringEquals":{"s3:prefix":"a"}}`), "ImplicitlyDenied identity"},
@@ -187,6 +199,9 @@ func TestRefused(t *testing.T) {
 		"a session of none":       {`{"name":"n",` + get("arn:aws:sts::111111111111:assumed-role/r") + `}`, "principal"},
 		"no account":              {`{"name":"n",` + get("arn:aws:iam::1:user/u") + `}`, "principal"},
 		"a word":                  {`{"name":"n",` + get("everybody") + `}`, "principal"},
+		"a principal's object":    {`{"name":"n",` + strings.Replace(get("x"), `"x"`, `{"type":"Service"}`, 1) + `}`, "principal"},
+		"a principal's odd type":  {`{"name":"n",` + strings.Replace(get("x"), `"x"`, `{"type":7}`, 1) + `}`, "line 1"},
+		"a bare word":             {`{"name":"n",` + get(user) + `,"resourcePolicy":` + grant("Allow", `"alice"`) + `}`, "resourcePolicy: $.Statement[0].Principal.AWS"},
 		"no action":               {`{"name":"n",` + request(user, "", "*", "") + `}`, "action"},
 		"identity":                {`{"name":"n",` + get(user) + `,"identityPolicies":[` + allow + `,` + bad + `]}`, "identityPolicies[1]: $.Statement.Condition.StringLikes"},
 		"boundary":                {`{"name":"n",` + get(user) + `,"permissionBoundaries":[` + bad + `]}`, "permissionBoundaries[0]"},
@@ -237,6 +252,21 @@ func TestOrder(t *testing.T) {
 	results := run(t, `{"name":"1",`+get(user)+`}`, "", "x", strings.Repeat("y", maxLine+70<<10), "  ", `{"name":"2",`+get(user)+`}`)
 	if len(results) != 4 || results[0].Name != "1" || results[1].Error == "" || !strings.Contains(results[1].Error, "line 3") || !strings.Contains(results[2].Error, "line 4") || results[3].Name != "2" {
 		t.Errorf("got %+v", results)
+	}
+}
+
+// TestEditors has what editors leave in files change no answer: a byte order
+// mark, carriage returns, blank lines, and no end of the last line.
+func TestEditors(t *testing.T) {
+	t.Parallel()
+	line := `{"name":"n",` + get(user) + `,"identityPolicies":[` + allow + `]}`
+	for _, r := range run(t, "\ufeff"+line+"\r", "\r", "\t", line+"\r", line) {
+		if r.Name != "n" || r.Decision != "Allowed" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if got := len(run(t, "\ufeff"+line+"\r", "\r", "\t", line+"\r", line)); got != 3 {
+		t.Errorf("%d answers to 3 cases", got)
 	}
 }
 

@@ -37,6 +37,7 @@ func TestEachRuleFinds(t *testing.T) {
 		"pure, clock":     {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nimport _ \"time\"\n", "pure"},
 		"pure, ours":      {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nimport _ \"" + Module + "fault\"\n", "pure"},
 		"pure, goroutine": {"iam/policy/a.go", "// Package policy is.\npackage policy\n\nfunc f() { go f() }\n", "pure"},
+		"foreign":         {"control/a.go", "// Package control is.\npackage control\n\nimport \"" + Module + "iam/policy\"\n\nvar _ = policy.ParseForeign\n", "foreign"},
 		"init":            {"call/a.go", "// Package call is.\npackage call\n\nfunc init() {}\n", "init"},
 		"long function":   {"call/a.go", "// Package p is.\n" + long, "function"},
 		"parameters":      {"call/a.go", "// Package call is.\npackage call\n\nfunc f(a, b, c, d, e int) {}\n", "function"},

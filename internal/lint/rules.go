@@ -28,6 +28,7 @@ var rules = map[string]func(report, *File){
 	"util":      checkNames,
 	"cgo":       checkCgo,
 	"pure":      checkPure,
+	"foreign":   checkForeign,
 }
 
 func imports(f *File) map[string]*ast.ImportSpec {
@@ -88,6 +89,17 @@ func checkSleep(r report, f *File) {
 	eachSelector(f, "time", func(sel *ast.SelectorExpr) {
 		if sel.Sel.Name == "Sleep" {
 			r.at(sel.Pos(), "a test must not sleep: wait for what it waits for, or use testing/synctest")
+		}
+	})
+}
+
+func checkForeign(r report, f *File) {
+	if f.Folder() == "iam/simulate" || f.Test() {
+		return
+	}
+	eachSelector(f, "policy", func(sel *ast.SelectorExpr) {
+		if sel.Sel.Name == "ParseForeign" {
+			r.at(sel.Pos(), "only a simulation takes foreign policies: use ParseFor, which refuses what is not meant")
 		}
 	})
 }
