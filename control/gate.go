@@ -167,6 +167,10 @@ func (g *gate) next(ctx context.Context, now generation, writes []write) (genera
 	next := generation{generationRecord: generationRecord{Number: now.Number + 1}}
 	size := 0
 	for _, w := range writes {
+		if w.last != 0 && !w.decides() {
+			// Its revision may change before it is written, and it would be lost.
+			return next, fault.New("control.commit", fault.Internal, "a change rewrites a record that is written outside of the gate too")
+		}
 		p := pendingWrite{Key: w.key.String(), Last: w.last}
 		if w.last == 0 {
 			// The key may have been in use before: its deletion has a revision.
@@ -251,8 +255,9 @@ func (g *gate) apply(ctx context.Context, number uint64, p pendingWrite, own boo
 		rev, err = kv.Update(ctx, k, value, p.Last)
 	}
 	if fault.Is(err, fault.Precondition) {
-		// Somebody wrote it for us. Only the records of functions are written
-		// outside of the gate too; a change has one of these alone.
+		// Somebody wrote it for us. Only the records of functions and access keys
+		// are written outside of the gate too; a change has one of a function
+		// alone, and none of a key that was there before: see next.
 		e, err := kv.Get(ctx, k)
 		if err != nil && !fault.Is(err, fault.NotFound) && e.Err == nil { // a damaged record was written too
 			return written(err)

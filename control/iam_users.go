@@ -159,14 +159,16 @@ func (s *Service) UpdateUser(ctx context.Context, g iam.Grant, in UpdateUserInpu
 		return alreadyExists(e.op, "User with name %s already exists.", r.Name)
 	}
 	// Keys of the first schema name their user only: they are written anew
-	// first, so that they stay the user's.
-	var writes []write
+	// first, so that they stay the user's. A node that changes one at the same
+	// time makes this fail, and what was written by then says what was so.
 	for _, k := range e.keysOf(u) {
 		if k.Record.UserUID == "" {
-			writes = append(writes, rewrite(k, func(k *directory.AccessKey) { k.UserUID = r.UID }))
+			if err := e.commit(ctx, rewrite(k, func(k *directory.AccessKey) { k.UserUID = r.UID })); err != nil {
+				return err
+			}
 		}
 	}
-	return e.commit(ctx, append(writes, write{u.Key, u.Revision, r})...)
+	return e.commit(ctx, write{u.Key, u.Revision, r})
 }
 
 // also is the second grant of an act that needs two, and what it has to be for.

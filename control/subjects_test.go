@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -283,10 +285,10 @@ func TestServicesHaveNothing(t *testing.T) {
 	}
 }
 
-// TestSchema1 reads what nodes before the policies wrote.
-func TestSchema1(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+// firstSchema puts records into a world as nodes before the policies wrote
+// them: the management account and acme, with the keys AKIAmanagement and AKIAacme.
+func firstSchema(t *testing.T, w *world) {
+	t.Helper()
 	w.plain = true
 	now := time.Now().UTC()
 	save := func(f family, record any, parts ...string) {
@@ -318,6 +320,13 @@ func TestSchema1(t *testing.T) {
 		save(roleFamily, identityRecord1{Name: FunctionRole, ARN: roleARN(account, FunctionRole), UID: tenant.NewUID(), Account: account, Trusts: LambdaService}, string(uid), "r")
 		save(keyFamily, keyRecord1{ID: "AKIA" + slug, Secret: "s", Account: account, Principal: admin}, string(uid), "k")
 	}
+}
+
+// TestSchema1 reads what nodes before the policies wrote.
+func TestSchema1(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	firstSchema(t, w)
 	s := w.open()
 	acme := as(t, s, "AKIAacme")
 	if acme.me.Type != call.TypeUser || acme.me.UserID == "" || acme.me.ARN != userARN(acme.account, AdminUser) {
@@ -341,5 +350,55 @@ func TestSchema1(t *testing.T) {
 	s = w.open()
 	if boss := as(t, s, "AKIAacme"); boss.me.ARN != userARN(acme.account, "boss") || boss.me.UserID != acme.me.UserID {
 		t.Errorf("%+v", boss.me)
+	}
+}
+
+// TestRenamedUserKeepsOldKey gives the user of a key of the first schema
+// another name on one node, while another node switches the key off: at each
+// moment of the change in turn. Whoever has the old name next does not have
+// the key.
+func TestRenamedUserKeepsOldKey(t *testing.T) {
+	t.Parallel()
+	for at := 0; ; at++ {
+		w := newWorld(t)
+		firstSchema(t, w)
+		two := w.open()
+		sound, writes, off := w.stores.Identities, math.MinInt, error(nil)
+		w.stores.Identities = flaky{sound, func(store.Key) error {
+			if writes++; writes == at {
+				writes = math.MinInt
+				acme := as(t, two, "AKIAacme")
+				off = two.UpdateAccessKey(ctx, acme.identity(ActionUpdateAccessKey, sortUser, AdminUser), UpdateKeyInput{AdminUser, "AKIAacme", keyInactive})
+			}
+			return nil
+		}}
+		one := w.open()
+		w.stores.Identities = sound
+		acme := as(t, one, "AKIAacme")
+		writes = -1
+		err := one.UpdateUser(ctx, acme.identity(ActionUpdateUser, sortUser, AdminUser), UpdateUserInput{
+			Name: AdminUser, NewName: "boss", Target: acme.fresh(ActionUpdateUser, sortUser, "boss"),
+		})
+		if writes >= 0 {
+			if at < 3 {
+				t.Errorf("the control: there were %d writes", at)
+			}
+			return
+		}
+		if err != nil && (off != nil || !fault.Is(err, fault.Conflict)) {
+			t.Errorf("at write %d: %v, the other %v", at, err, off)
+		}
+		s := w.open()
+		k, found := s.ix.keys.get("AKIAacme")
+		of, has := s.identitiesOf(acme.account).UserOf(k.Record)
+		if !found || !has || of.Record.ID != acme.me.UserID {
+			t.Fatalf("at write %d the key is of nobody", at)
+		}
+		if renamed := of.Record.Name == "boss"; renamed != (err == nil) || renamed && k.Record.UserUID == "" {
+			t.Errorf("at write %d the key is %+v and its user %s, after %v", at, k.Record, of.Record.Name, err)
+		}
+		if k.Record.Inactive != (off == nil) {
+			t.Errorf("at write %d the key is inactive: %v, after %v", at, k.Record.Inactive, off)
+		}
 	}
 }
