@@ -31,7 +31,8 @@ const maxAccepted = 1_000
 // with it.
 //
 // What is wrong before the change already, as states from before there was a
-// gate can be, and is just the same after it, does not stand in its way.
+// gate can be, does not stand in its way, if after it the policies that are
+// wrong let through no more than before.
 func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
 	p, err := g.s.overview.propose(writes)
 	if err != nil {
@@ -46,15 +47,8 @@ func (g *gate) judge(ctx context.Context, writes []write) ([]write, error) {
 	}
 	judged := g.s.prover.Gate(p.after, p.change)
 	if judged.Result != prove.Proved {
-		was := map[string]bool{}
-		for _, f := range g.s.prover.Gate(p.before, p.change).Findings {
-			was[f.ID] = f.Accepted == ""
-		}
-		for _, f := range judged.Findings {
-			if !was[f.ID] {
-				r.Findings = append(r.Findings, f)
-			}
-		}
+		was := g.s.prover.Gate(p.before, p.change)
+		r.Findings = append(r.Findings, slices.DeleteFunc(judged.Findings, func(f prove.Finding) bool { return was.Holds(&f) })...)
 	}
 	r.Findings = p.disguised(r.Findings)
 	var undecided []prove.Finding

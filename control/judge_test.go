@@ -150,6 +150,36 @@ func TestWhatIsWrongCanBePutRight(t *testing.T) {
 	wants(t, g.acme.putUserPolicy(dev, "a", readsAll), fault.Denied, CodeIsolationViolation)
 }
 
+// TestWhatIsWrongGetsNoWider brings about, past the gate, what it would not
+// let through, and widens it without another finding: the request that shows
+// what is wrong stays the same. What narrows it is let through.
+func TestWhatIsWrongGetsNoWider(t *testing.T) {
+	t.Parallel()
+	g := gatedWorld(t)
+	u, _ := g.s.identitiesOf(g.acme.account).Users.Get(dev)
+	r := *u.Record
+	r.Inline = map[string]string{"a": readsAll, "b": readsMore}
+	must(t, g.s.save(ctx, u.Key, u.Revision, r))
+	wider := strings.Replace(readsAll, `"s3:GetObject"`, `["s3:GetObject","s3:PutObject"]`, 1)
+	if wider == readsAll {
+		t.Fatal("the control: the policy is as it was")
+	}
+	before := g.s.prover.Organization(g.s.overview.current())
+	wants(t, g.acme.putUserPolicy(dev, "a", wider), fault.Denied, CodeIsolationViolation)
+	u, _ = g.s.identitiesOf(g.acme.account).Users.Get(dev)
+	r = *u.Record
+	r.Inline = map[string]string{"a": wider, "b": readsMore}
+	must(t, g.s.save(ctx, u.Key, u.Revision, r))
+	after := g.s.prover.Organization(g.s.overview.current())
+	if before.Findings[0].Result != prove.Violated || before.Findings[0].ID != after.Findings[0].ID {
+		t.Errorf("the control: the finding changed from %s to %s", before.Findings[0].Message, after.Findings[0].Message)
+	}
+	wants(t, g.acme.putUserPolicy(dev, "more", readsAll), fault.Denied, CodeIsolationViolation)
+	must(t, g.s.DeleteUserPolicy(ctx, g.acme.identity(ActionDeleteUserPolicy, sortUser, dev), dev, "a"))
+	wants(t, g.acme.putUserPolicy(dev, "a", readsAll), fault.Denied, CodeIsolationViolation)
+	must(t, g.s.DeleteUserPolicy(ctx, g.acme.identity(ActionDeleteUserPolicy, sortUser, dev), dev, "b"))
+}
+
 // TestRefusalsTellNoNames shows that a tenant does not learn from the gate
 // whose an account's number is, or whether it is anybody's.
 func TestRefusalsTellNoNames(t *testing.T) {

@@ -65,7 +65,7 @@ func (c *consent) confirm(who caller, g guard, x *consented) (Finding, bool) {
 	if e.Verdict != policy.Allowed {
 		return Finding{}, false
 	}
-	f := Finding{Result: Violated, Code: codeForeign, Tenant: c.nameOf(who), Policy: c.object.policy.Name, Statement: -1}
+	f := Finding{Result: Violated, Code: codeForeign, Tenant: c.nameOf(who), Policy: c.object.policy.Name, Statement: -1, grounds: c.grounds()}
 	for _, s := range e.Statements {
 		if s.Layer == policy.LayerResource {
 			f.Statement, f.SID = s.Index, s.SID
@@ -98,7 +98,7 @@ func (c *consent) providers() Report {
 		for _, name := range s.Principals.Federated {
 			if id := accountOf(name); id != "" && c.foreign(id, c.account) {
 				out.add(Finding{
-					Result: Violated, Code: codeForeign, Tenant: c.nameOf(caller{account: id}), Policy: c.object.policy.Name, Statement: i, SID: s.SID,
+					Result: Violated, Code: codeForeign, Tenant: c.nameOf(caller{account: id}), Policy: c.object.policy.Name, Statement: i, SID: s.SID, grounds: c.grounds(),
 					Message: fmt.Sprintf("whoever controls the identity provider %s of another account can take on %s of tenant %s", name, c.object.arn, c.account.Slug),
 					Remedy:  "Register the provider in the account itself.",
 					Path:    []Step{{From: name, To: c.object.arn, By: "sts:AssumeRoleWithWebIdentity"}},

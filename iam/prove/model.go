@@ -197,6 +197,8 @@ type Finding struct {
 	Accepted string `json:"accepted,omitempty"`
 	// basis is a digest of what was judged, of what is unknown.
 	basis string
+	// grounds is what a violation was found in; nil where the message says it all.
+	grounds *basis
 }
 
 // Step is one change of role on the way to a violation.

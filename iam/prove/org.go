@@ -205,6 +205,7 @@ func placed(all []Finding, a *Account, u *Principal) []Finding {
 	for i, f := range all {
 		f.Tenant = a.Slug
 		f.Message = strings.ReplaceAll(f.Message, anyTenant, a.Slug) + ", as " + u.ARN
+		f.grounds = f.grounds.by(a.ID, u.ARN)
 		if f.Witness != nil {
 			w := *f.Witness
 			w.Principal = u.ARN

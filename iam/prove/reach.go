@@ -206,6 +206,7 @@ func (c *crowd) placed(f *Finding, at *post) {
 	f.Tenant = "<any end tenant of " + c.account.Slug + ">"
 	f.Message = strings.ReplaceAll(f.Message, "tenant "+anyTenant, "code that runs for end tenant "+anyTenant+" of "+c.account.Slug)
 	f.Message += ", as " + at.role.ARN
+	f.grounds = f.grounds.by(c.account.ID, at.role.ARN)
 	for _, s := range at.path {
 		f.Message += fmt.Sprintf(", which %s reaches by %s", s.From, s.By)
 	}
@@ -238,7 +239,7 @@ func (c *crowd) control(at *post) Report {
 			return
 		}
 		f := Finding{Result: Violated, Code: code, Statement: -1, Message: "tenant " + anyTenant + " can " + message, Remedy: remedy,
-			Witness: &Witness{Action: action, Resource: resource}}
+			Witness: &Witness{Action: action, Resource: resource}, grounds: c.judgement(at).grounds().by(code, action, resource)}
 		if !sure {
 			f.Result, f.Witness, f.basis = Unknown, nil, c.judgement(at).basis()
 		}

@@ -140,7 +140,7 @@ func (j *judgement) finding(v verdict) Finding {
 	d := j.first().ids
 	s, pattern := j.culprit(w)
 	why := pitfall{codeReach, "allows it", "narrow it to the tenant's own resources"}
-	f := Finding{Result: Violated, Tenant: anyTenant, Statement: -1}
+	f := Finding{Result: Violated, Tenant: anyTenant, Statement: -1, grounds: j.grounds()}
 	if s != nil {
 		why = d.diagnose(s, pattern, w.owner)
 		f.Policy, f.Statement, f.SID = s.policy.Name, s.index, s.SID
