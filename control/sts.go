@@ -94,9 +94,9 @@ type SessionBounds struct {
 	Tags       []call.Tag
 }
 
-// check checks bounds for sessions of an account, and gives how much of
-// maxPacked they take.
-func (s *Service) checkBounds(op string, account tenant.AccountID, b *SessionBounds) (int, error) {
+// checkBounds checks bounds for sessions of an account, and gives how much of
+// maxPacked they take, together with the tags that the session inherits.
+func (s *Service) checkBounds(op string, account tenant.AccountID, b *SessionBounds, inherited ...call.Tag) (int, error) {
 	packed := len(b.Policy)
 	if b.Policy != "" {
 		if n := utf8.RuneCountInString(b.Policy); n > maxSessionPolicy {
@@ -124,8 +124,10 @@ func (s *Service) checkBounds(op string, account tenant.AccountID, b *SessionBou
 	if err := checkIAMTags(op, b.Tags); err != nil {
 		return 0, err
 	}
-	for _, t := range b.Tags {
-		packed += len(t.Key) + len(t.Value)
+	for _, tags := range [][]call.Tag{b.Tags, inherited} {
+		for _, t := range tags {
+			packed += len(t.Key) + len(t.Value)
+		}
 	}
 	if packed > maxPacked {
 		return 0, fault.New(op, fault.Invalid, "Packed policy and tags take %d%% of the allowed space.", packed*100/maxPacked).

@@ -81,6 +81,7 @@ func mayAssume(op string, p *call.Principal, account tenant.AccountID) error {
 // heritage is what a session has from the one that asked for it, together
 // with what was asked for.
 type heritage struct {
+	// tags are those that were asked for, and after them those inherited.
 	tags           []call.Tag
 	transitive     []string
 	sourceIdentity string
@@ -175,7 +176,11 @@ func (s *Service) AssumeRole(ctx context.Context, g iam.Grant, also []iam.Grant,
 	if in.Seconds, err = sessionSeconds(op, &p, role, in.Seconds); err != nil {
 		return made, err
 	}
-	packed, err := s.checkBounds(op, role.Account, &in.SessionBounds)
+	h, err := inherit(op, &p, &in)
+	if err != nil {
+		return made, err
+	}
+	packed, err := s.checkBounds(op, role.Account, &in.SessionBounds, h.tags[len(in.Tags):]...)
 	if err != nil {
 		return made, err
 	}
@@ -184,10 +189,6 @@ func (s *Service) AssumeRole(ctx context.Context, g iam.Grant, also []iam.Grant,
 		return made, err
 	}
 	defer func() { done(err) }()
-	h, err := inherit(op, &p, &in)
-	if err != nil {
-		return made, err
-	}
 	now := s.second()
 	session := &call.Session{
 		Tags: h.tags, Transitive: h.transitive, SourceIdentity: h.sourceIdentity,

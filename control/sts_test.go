@@ -251,6 +251,27 @@ func TestTagsThatGoOn(t *testing.T) {
 	}
 }
 
+// TestInheritedTagsTakeSpace goes on with tags that take all the space there
+// is, so that no other fits beside them.
+func TestInheritedTagsTakeSpace(t *testing.T) {
+	t.Parallel()
+	_, acme := stsWorld(t)
+	role := acme.free("app")
+	in := AssumeRoleInput{RoleARN: role}
+	for left, i := maxPacked, 0; left > 0; i++ {
+		tag := call.Tag{Key: string(rune('a' + i)), Value: strings.Repeat("v", min(left-1, 256))}
+		left -= len(tag.Key) + len(tag.Value)
+		in.Tags, in.Transitive = append(in.Tags, tag), append(in.Transitive, tag.Key)
+	}
+	first := acme.assumed(in)
+	second, err := first.assume(AssumeRoleInput{RoleARN: role})
+	if err != nil || second.PackedPolicySize != 100 {
+		t.Errorf("the tags alone take %d%%: %v", second.PackedPolicySize, err)
+	}
+	_, err = first.assume(AssumeRoleInput{RoleARN: role, SessionBounds: SessionBounds{Tags: []call.Tag{{Key: "one", Value: "more"}}}})
+	wants(t, err, fault.Invalid, "PackedPolicyTooLarge")
+}
+
 func TestRoleChainsAreBounded(t *testing.T) {
 	t.Parallel()
 	_, acme := stsWorld(t)
