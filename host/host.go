@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
@@ -109,10 +110,7 @@ func (s *Service) next(ctx context.Context, c *call.Call, in *invocation) (*call
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.session(c)
-	if err != nil {
-		return nil, err
-	}
+	p, there := s.session(c)
 	n := &call.Call{
 		RequestID: s.NewRequestID(), Attempt: 1, Principal: p, Trigger: call.ViaFunction, Event: in.payload, Received: s.Now(),
 		Chain: append(slices.Clone(c.Chain), call.Link{
@@ -121,6 +119,9 @@ func (s *Service) next(ctx context.Context, c *call.Call, in *invocation) (*call
 	}
 	if n.Owner.Account = ref.Account; ref.Account == "" {
 		n.Owner.Account = c.Owner.Account
+	}
+	if !there {
+		return nil, s.withoutRole(ctx, n, function.ARN(s.Region, n.Owner.Account, ref.Name, ref.Qualifier))
 	}
 	if n.Owner.Account != c.Owner.Account {
 		// Decided before anything of that account is looked at, also for the
@@ -181,13 +182,13 @@ func (s *Service) reference(in *invocation) (function.Reference, error) {
 }
 
 // session makes the principal that a function is when it calls on: its
-// execution role, for this call only.
-func (s *Service) session(c *call.Call) (call.Principal, error) {
+// execution role, for this call only. False says that the role is gone: the
+// principal is then what it would be, which is nobody.
+func (s *Service) session(c *call.Call) (call.Principal, bool) {
 	t := c.Target
-	role, found := s.Control.Role(t)
-	if owner, err := function.ParseRoleARN(t.Role); err != nil || owner != t.Account || !found {
-		return call.Principal{}, fault.New("host.invoke", fault.Denied, "The function's execution role %s does not exist any more.", t.Role).
-			WithRemedy("Give the function a role that exists. One that was made anew under an old name has to be given again.")
+	role, there := s.Control.Role(t)
+	if owner, err := function.ParseRoleARN(t.Role); err != nil || owner != t.Account || !there {
+		there, role = false, Role{Name: t.Role[strings.LastIndexByte(t.Role, '/')+1:], ID: "gone"}
 	}
 	// A session is as old as its call. The request of an event may be hours
 	// older than the run, and what was revoked since must not hit the run.
@@ -205,7 +206,18 @@ func (s *Service) session(c *call.Call) (call.Principal, error) {
 			EndTenant: c.EndTenant, EndTenantUID: c.Owner.EndTenant,
 			RequestID: c.RequestID, FunctionVersion: t.ARN,
 		},
-	}, nil
+	}, there
+}
+
+// withoutRole refuses a call of a function whose execution role is gone. What
+// is asked for is decided all the same, as what is nobody, so that the refusal
+// is recorded like any other.
+func (s *Service) withoutRole(ctx context.Context, n *call.Call, resource string) error {
+	if _, err := s.authorise(ctx, n, resource); err != nil && !fault.Is(err, fault.Denied) {
+		return err
+	}
+	return fault.New("host.invoke", fault.Denied, "The function's execution role %s does not exist any more.", n.Principal.Session.Issuer).
+		WithRemedy("Give the function a role that exists. One that was made anew under an old name has to be given again.")
 }
 
 // endTenant finds out for whom the call is.

@@ -254,10 +254,17 @@ func TestWhatIsRefused(t *testing.T) {
 	if got := w.Serve(t.Context(), from(f), 2, request(invocation{name: "g"})); got[0] != replyRefused {
 		t.Errorf("operation 2: %q", got)
 	}
-	f.Role = "arn:aws:iam::111111111111:role/absent"
-	w.refused(t, from(f), invocation{name: "g"}, "AccessDeniedException")
-	f.Role = "arn:aws:iam::222222222222:role/f" // never, but what if
-	w.refused(t, from(f), invocation{name: "g"}, "AccessDeniedException")
+	w.directory.Gone = func(p *call.Principal) bool { return p.Session != nil && p.Session.IssuerUID == "" }
+	for _, role := range []string{
+		"arn:aws:iam::111111111111:role/absent",
+		"arn:aws:iam::222222222222:role/f", // never, but what if
+	} {
+		f.Role, w.denied = role, nil
+		w.refused(t, from(f), invocation{name: "g"}, "AccessDeniedException")
+		if len(w.denied) != 1 || w.denied[0].Resource != function.ARN(region, acme, "g", "") || w.denied[0].Principal.Session.Issuer != role {
+			t.Errorf("recorded is %+v", w.denied)
+		}
+	}
 }
 
 // TestForeignFunctionsAreNotLookedAt: who has no right in another account
