@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -11,19 +13,25 @@ type Reader interface {
 }
 
 // Trail reads back what was recorded.
-type Trail struct{ journal Reader }
+type Trail struct {
+	journal Reader
+	region  string
+}
 
-// NewTrail makes a Trail over a journal.
-func NewTrail(j Reader) *Trail { return &Trail{j} }
+// NewTrail makes a Trail over a journal. The region is the installation's, for
+// the ARNs of functions.
+func NewTrail(j Reader, region string) *Trail { return &Trail{j, region} }
 
 // scanLimit bounds how many records one page looks past, so that a quiet
 // tenant's page does not read the whole journal in one request.
 const scanLimit = 200_000
 
 // Entries gives one page of the refusals and control acts of an account,
-// those of others that concern it among them, oldest first, from a cursor
-// that an earlier page returned (the zero Cursor for the first). more tells
-// whether there may be another page; a page can be empty and still have one.
+// those of others that concern it among them, and of the calls of its functions
+// for which a gatekeeper spoke in the place of callers, oldest first, from a
+// cursor that an earlier page returned (the zero Cursor for the first). Other
+// calls are not listed: a meter tells of them. more tells whether there may be
+// another page; a page can be empty and still have one.
 func (t *Trail) Entries(account tenant.AccountID, from journal.Cursor, limit int) (page []Entry, next journal.Cursor, more bool, err error) {
 	scanned := 0
 	next, err = t.journal.Read(from, func(r journal.Record) error {
@@ -32,19 +40,32 @@ func (t *Trail) Entries(account tenant.AccountID, from journal.Cursor, limit int
 			return journal.Stop
 		}
 		scanned++
-		switch r.Kind {
-		case KindRefusal, KindAct, KindActed:
-		default:
-			return nil
-		}
-		e, err := DecodeEntry(r.Data)
-		if err != nil {
-			return err
-		}
-		if e.Account == account || e.Concerns == account {
+		e, listed, err := t.entry(&r)
+		if err == nil && listed && (e.Account == account || e.Concerns == account) {
 			page = append(page, e)
 		}
-		return nil
+		return err
 	})
 	return page, next, more, err
+}
+
+// entry reads a record; false for one that is not listed.
+func (t *Trail) entry(r *journal.Record) (Entry, bool, error) {
+	switch r.Kind {
+	case KindRefusal, KindAct, KindActed:
+		e, err := DecodeEntry(r.Data)
+		return e, true, err
+	case KindCall:
+		c, err := DecodeCall(r.Data)
+		if err != nil || c.Gatekeeper == "" {
+			return Entry{}, false, err
+		}
+		return Entry{
+			Schema: entrySchema, RequestID: c.RequestID, At: c.At, Principal: c.Principal, AccessKey: c.AccessKeyID,
+			Account: c.Owner.Account, EndTenant: c.Owner.EndTenant, Action: iam.InvokeAction,
+			Resource: function.ARN(t.region, c.Owner.Account, c.Function, c.Version), Outcome: "allowed",
+			Parent: c.Parent, Gatekeeper: c.Gatekeeper,
+		}, true, nil
+	}
+	return Entry{}, false, nil
 }

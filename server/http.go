@@ -84,7 +84,7 @@ func (n *Node) serve(context.Context) error {
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
-			Events: eventLists{n.events}, Audit: audit.NewTrail(n.journal), Status: n.status, Log: n.log, Cursors: cursors,
+			Events: eventLists{n.events}, Audit: audit.NewTrail(n.journal, n.cfg.Region), Status: n.status, Log: n.log, Cursors: cursors,
 			Bearers: bearers("carrel"),
 		}),
 		IAM:   queryapi.NewIAM(queryapi.Config{Region: n.cfg.Region, Verifier: verify("iam"), Control: n.control, Sessions: n.control, Log: n.log}),

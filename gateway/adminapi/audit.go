@@ -18,7 +18,8 @@ type Audit interface {
 	Entries(account tenant.AccountID, from journal.Cursor, limit int) ([]audit.Entry, journal.Cursor, bool, error)
 }
 
-// AuditEntry is a refusal, or the decision or the outcome of a control act.
+// AuditEntry is a refusal, the decision or the outcome of a control act, or a
+// call for which a gatekeeper spoke.
 type AuditEntry struct {
 	Time      time.Time `json:"time"`
 	RequestID string    `json:"requestId"`
@@ -46,7 +47,7 @@ type auditInput struct {
 
 func (h *handler) auditLog() {
 	register(h, operation{id: "ListAudit", method: http.MethodGet, path: "/v1/audit",
-		summary: "List refusals and control acts of an account, and the operators' that concern it, oldest first"}, h.listAudit)
+		summary: "List refusals and control acts of an account, the operators' that concern it, and calls for which a gatekeeper spoke, oldest first"}, h.listAudit)
 }
 
 // whose authorises reading something of a tenant and gives its account.
