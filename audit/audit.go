@@ -147,10 +147,6 @@ type Entry struct {
 	Count int64 `json:"count,omitempty"`
 }
 
-func (l *Log) entry(r iam.Request, requestID, outcome string, err error) []byte {
-	return encode(l.newEntry(r, requestID, outcome, err))
-}
-
 func (l *Log) newEntry(r iam.Request, requestID, outcome string, err error) Entry {
 	e := Entry{
 		Schema: entrySchema, RequestID: requestID, At: l.now().UTC(),

@@ -34,7 +34,6 @@ func (a *Authority) decide(d *decision) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	a.decided.Add(1)
 	d.at, d.gatekeeper = a.Now(), gatekeeper
 	return Grant{d}, nil
 }

@@ -71,7 +71,6 @@ type Authority struct {
 	sessions sessionSets
 	scratch  sync.Pool
 	clock    atomic.Pointer[clockText]
-	decided  atomic.Uint64
 }
 
 // New makes an Authority. It panics if something is missing: one that cannot
@@ -145,9 +144,6 @@ func (a *Authority) Renew(g Grant) (Grant, error) {
 }
 
 func (a *Authority) fresh() bool { return a.Now().Sub(a.Snapshot.Confirmed()) <= MaxStale }
-
-// Decided counts the grants made since the start.
-func (a *Authority) Decided() uint64 { return a.decided.Load() }
 
 func (g Grant) must() *decision {
 	if g.d == nil {

@@ -53,8 +53,6 @@ func (v ValType) String() string {
 // outside of the instance that made them.
 func (v ValType) IsRef() bool { return v == FuncRef || v == ExternRef }
 
-func (v ValType) isNumeric() bool { return v >= V128 && v <= I32 }
-
 // FuncType is the signature of a function.
 type FuncType struct {
 	// Params are the types of the parameters, first to last.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/carrel-dev/carrel/call"
 )
 
 // The managed policies that are built in and that the platform itself names.
@@ -97,14 +95,4 @@ func (p *Policy) Version(id string) (PolicyVersion, bool) {
 		}
 	}
 	return PolicyVersion{}, false
-}
-
-// Tag finds the value of a tag, whatever the case of its key.
-func Tag(tags []call.Tag, key string) (string, bool) {
-	for _, t := range tags {
-		if strings.EqualFold(t.Key, key) {
-			return t.Value, true
-		}
-	}
-	return "", false
 }

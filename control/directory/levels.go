@@ -2,7 +2,6 @@ package directory
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/carrel-dev/carrel/iam/policy"
 )
@@ -68,9 +67,4 @@ func (o *Org) LevelsOf(c *Compiler, shared *Table[Policy], way []string) *Levels
 // Equal tells whether two are the same guardrails.
 func (l *Levels) Equal(other *Levels) bool {
 	return l.OrgPath == other.OrgPath && slices.Equal(l.SCPs, other.SCPs) && slices.Equal(l.RCPs, other.RCPs)
-}
-
-// IsUnit tells whether a target is the root or a unit, and not an account.
-func IsUnit(target string) bool {
-	return target == RootUnit || strings.HasPrefix(target, UnitPrefix)
 }

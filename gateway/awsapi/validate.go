@@ -79,13 +79,12 @@ func (v *violations) oneOf(s, field string, words ...string) {
 
 // The forms of Lambda's API model, without the partitions other than aws.
 var (
-	functionForm  = regexp.MustCompile(`^(arn:aws:lambda:)?([a-z]{2}(-[a-z]+)+-\d:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?$`)
-	nameForm      = regexp.MustCompile(`^(function:)?([a-zA-Z0-9-_]+)$`)
-	qualifierForm = regexp.MustCompile(`^([a-zA-Z0-9$_-]+)$`)
-	aliasForm     = regexp.MustCompile(`^((?:[a-zA-Z0-9-_]*[a-zA-Z_-][a-zA-Z0-9-_]*))$`)
-	versionForm   = regexp.MustCompile(`^(\$LATEST|[0-9]+)$`)
-	roleForm      = regexp.MustCompile(`^arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
-	handlerForm   = regexp.MustCompile(`^[^\s]+$`)
+	functionForm = regexp.MustCompile(`^(arn:aws:lambda:)?([a-z]{2}(-[a-z]+)+-\d:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?$`)
+	nameForm     = regexp.MustCompile(`^(function:)?([a-zA-Z0-9-_]+)$`)
+	aliasForm    = regexp.MustCompile(`^((?:[a-zA-Z0-9-_]*[a-zA-Z_-][a-zA-Z0-9-_]*))$`)
+	versionForm  = regexp.MustCompile(`^(\$LATEST|[0-9]+)$`)
+	roleForm     = regexp.MustCompile(`^arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
+	handlerForm  = regexp.MustCompile(`^[^\s]+$`)
 )
 
 // Bounds of Lambda's API model.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/iam/credential"
+	"github.com/carrel-dev/carrel/iam/token"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -59,7 +60,7 @@ func Origin(r *http.Request) call.Origin {
 // Errors: as of credential.BearerVerifier.Verify.
 func Bearer(w http.ResponseWriter, r *http.Request, v *credential.BearerVerifier, body []byte) (call.Principal, error) {
 	if v.Bound(r) {
-		w.Header().Set("Dpop-Nonce", v.Nonce())
+		w.Header().Set(token.NonceHeader, v.Nonce())
 	}
 	p, err := v.Verify(r, body)
 	if err != nil {

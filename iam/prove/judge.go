@@ -296,8 +296,6 @@ type verdict struct {
 	witness *confirmed
 	// why says what was not decided.
 	why string
-	// reached says that the tenant reaches its own place of the kind.
-	reached bool
 }
 
 // confirmed is a request that the evaluator allowed.

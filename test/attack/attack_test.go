@@ -14,7 +14,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -307,45 +306,6 @@ func send(t *testing.T, r *http.Request) answer {
 func (w *world) call(t *testing.T, as noderun.Tenant, m message) answer {
 	t.Helper()
 	return send(t, w.signed(t, as, m))
-}
-
-// cli runs a carrel command as a tenant.
-func (w *world) cli(t *testing.T, as noderun.Tenant, args ...string) []byte {
-	t.Helper()
-	c := exec.Command(filepath.Join(w.bin, "carrel"), args...)
-	c.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+w.node.Endpoint, "AWS_REGION="+as.Region,
-		"AWS_ACCESS_KEY_ID="+as.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+as.SecretAccessKey)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		t.Fatalf("carrel %v: %v: %s", args, err, stderr.String())
-	}
-	return out
-}
-
-// usage is one record of a call.
-type usage struct {
-	RequestID   string `json:"requestId"`
-	Function    string `json:"functionName"`
-	Outcome     string `json:"outcome"`
-	EndCustomer string `json:"endCustomer"`
-	BilledMS    int64  `json:"billedMs"`
-	LogBytes    int64  `json:"logBytes"`
-	MaxMemoryMB int64  `json:"maxMemoryMB"`
-}
-
-// records gives the records of a tenant's calls.
-func (w *world) records(t *testing.T, of string) (list []usage) {
-	t.Helper()
-	out, err := w.node.CLI("usage", "--tenant", of, "--records", "--output", "json")
-	if err == nil {
-		err = json.Unmarshal(out, &list)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
 }
 
 // eventually waits until something holds.

@@ -120,14 +120,8 @@ const empty = 0x40
 // Block opens a block without values.
 func (c *Code) Block() *Code { return c.Raw(0x02, empty) }
 
-// BlockOf opens a block that takes and leaves what the type says.
-func (c *Code) BlockOf(typeIndex uint32) *Code { return c.signed(0x02, int64(typeIndex)) }
-
 // Loop opens a loop without values.
 func (c *Code) Loop() *Code { return c.Raw(0x03, empty) }
-
-// LoopOf opens a loop that takes and leaves what the type says.
-func (c *Code) LoopOf(typeIndex uint32) *Code { return c.signed(0x03, int64(typeIndex)) }
 
 // If opens an if without values.
 func (c *Code) If() *Code { return c.Raw(0x04, empty) }
@@ -182,12 +176,6 @@ func (c *Code) I32Const(v int32) *Code { return c.signed(0x41, int64(v)) }
 
 // I64Const pushes a number.
 func (c *Code) I64Const(v int64) *Code { return c.signed(0x42, v) }
-
-// F32Const pushes a number.
-func (c *Code) F32Const(v float32) *Code {
-	c.b = binary.LittleEndian.AppendUint32(append(c.b, 0x43), math.Float32bits(v))
-	return c
-}
 
 // F64Const pushes a number.
 func (c *Code) F64Const(v float64) *Code {
