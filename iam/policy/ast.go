@@ -52,6 +52,9 @@ type Document struct {
 	Version    Version
 	ID         string
 	Statements []Statement
+	// Written holds actions and condition keys as they were first written, by
+	// what they are in lower case, where the two differ.
+	Written map[string]string
 }
 
 // Statement is one statement of a policy. Exactly one of each pair (Action,

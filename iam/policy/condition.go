@@ -51,6 +51,7 @@ func (p *parser) keys(s *Statement, base Condition, n *node, path string) *Error
 			return refuse(at, "Merge the two; keys' case does not matter.", "the key %s stands twice.", key)
 		}
 		seen[key] = true
+		p.written(m.name)
 		found := conditionPlace{key: m.name, path: at}
 		c := base
 		c.Key = key
@@ -70,6 +71,7 @@ func (p *parser) keys(s *Statement, base Condition, n *node, path string) *Error
 			if err != nil {
 				return err
 			}
+			p.variablesWritten(values[j].text)
 			c.Values, found.values = append(c.Values, v), append(found.values, where)
 		}
 		s.Conditions = append(s.Conditions, c)

@@ -82,6 +82,34 @@ type conditionPlace struct {
 	values    []string
 }
 
+// written notes how an action or a condition key is written.
+func (p *parser) written(text string) {
+	key := lower(text)
+	if key == tenantAlias {
+		key, text = tenantKey, tenantWritten
+	}
+	if _, known := p.doc.Written[key]; known || key == text {
+		return
+	}
+	if p.doc.Written == nil {
+		p.doc.Written = map[string]string{}
+	}
+	p.doc.Written[key] = text
+}
+
+// variablesWritten notes how the keys of a text's variables are written.
+func (p *parser) variablesWritten(text string) {
+	for {
+		_, rest, found := strings.Cut(text, "${")
+		end := strings.IndexAny(rest, ",}")
+		if !found || end < 0 {
+			return
+		}
+		p.written(rest[:end])
+		text = rest[end:]
+	}
+}
+
 // here is the place of the statement that is being read.
 func (p *parser) here() *place { return &p.places[len(p.places)-1] }
 
@@ -294,6 +322,7 @@ func (p *parser) actions(s *Statement, e elements, path string) *Error {
 		if wrong != nil {
 			return wrong.at(path)
 		}
+		p.written(text)
 		s.Actions = append(s.Actions, pattern)
 		p.here().actions = append(p.here().actions, path)
 		return nil
@@ -339,6 +368,7 @@ func (p *parser) resources(s *Statement, e elements, path string) *Error {
 		if err != nil {
 			return err.at(path)
 		}
+		p.variablesWritten(text)
 		s.Resources = append(s.Resources, pattern)
 		p.here().resources = append(p.here().resources, path)
 		return nil

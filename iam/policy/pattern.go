@@ -9,8 +9,9 @@ import (
 
 // tenantKey is the condition key that tenant_id is an alias of.
 const (
-	tenantKey   = "carrel:tenantid"
-	tenantAlias = "tenant_id"
+	tenantKey     = "carrel:tenantid"
+	tenantWritten = "carrel:TenantId"
+	tenantAlias   = "tenant_id"
 )
 
 // problem is what is wrong with a text, before it is known where that stands.

@@ -163,7 +163,7 @@ func (c *comparison) world() *world {
 // each goes through the classes of actions in which the policies differ, or
 // may.
 func (c *comparison) each(yield func(difference) bool) {
-	for _, service := range c.acts.services(c.aAllow, c.deny, c.bAllow, c.bNo) {
+	for _, service := range c.services() {
 		classes, ok := c.acts.classes(service)
 		if !ok {
 			if !yield(difference{action: service + ":*"}) {
@@ -180,6 +180,19 @@ func (c *comparison) each(yield func(difference) bool) {
 	}
 }
 
+// services are those that the policies name, and one more, which is one that
+// people know if there is such: nothing is said about it but *.
+func (c *comparison) services() []string {
+	out := c.acts.services(c.aAllow, c.deny, c.bAllow, c.bNo)
+	for _, known := range []string{"s3", "sqs", "dynamodb", "lambda"} {
+		if !slices.Contains(out, known) {
+			out[0] = known
+			break
+		}
+	}
+	return out
+}
+
 // class compares the policies for one class of actions.
 func (c *comparison) class(class *actionClass, service string) (difference, bool) {
 	out := difference{action: class.name}
@@ -191,6 +204,13 @@ func (c *comparison) class(class *actionClass, service string) (difference, bool
 		for _, pr := range c.problems(class, w) {
 			pr.place = everywhere
 			if _, o := pr.solve(); o == none {
+				continue
+			}
+			// A variable's value may be too little known to tell what else its text
+			// matches. Where anything in its place is not enough, no value is.
+			loose := *pr
+			loose.world = c.free(w)
+			if _, o := loose.solve(); o == none {
 				continue
 			}
 			suspected = true
@@ -237,7 +257,7 @@ func beyond(list, others []*statement) []*statement {
 }
 
 func (s *statement) within(t *statement) bool {
-	if s.conditions != t.conditions || s.NotResource != t.NotResource || len(s.Resources) == 0 != (len(t.Resources) == 0) {
+	if t.conditions != "" && s.conditions != t.conditions || s.NotResource != t.NotResource || len(s.Resources) == 0 != (len(t.Resources) == 0) {
 		return false
 	}
 	if s.NotResource {
@@ -281,16 +301,23 @@ func (c *comparison) worlds() []*world {
 	return out
 }
 
+// free gives the world in which variables that have a value stand for anything.
+func (c *comparison) free(w *world) *world {
+	out := c.world()
+	for key, m := range w.means {
+		if m.never {
+			out.means[key], out.known[key] = m, w.known[key]
+		}
+	}
+	return out
+}
+
 // maxValues bounds the values that are tried for variables.
-const maxValues = 120
+const maxValues = 200
 
 // find looks for a request without unknown values.
 func (c *comparison) find(class *actionClass, service string, pr *problem) *Request {
-	places := [][]words{
-		{{{kind: textPiece, text: "arn:aws:" + service + ":us-east-1:" + account + ":x"}, {kind: runPiece, set: anyByte}}},
-		{{{kind: textPiece, text: "arn:aws:" + service + ":::x"}, {kind: runPiece, set: anyByte}}},
-		everywhere,
-	}
+	places := places(service)
 	tried := 0
 	for _, w := range c.concreteWorlds(pr) {
 		for _, place := range places {
@@ -307,6 +334,21 @@ func (c *comparison) find(class *actionClass, service string, pr *problem) *Requ
 		}
 	}
 	return nil
+}
+
+// places are where resources of a service are looked for: first such as read
+// well, in the end all there are.
+func places(service string) [][]words {
+	var out [][]words
+	for _, start := range map[string][]string{
+		"s3": {"arn:aws:s3:::bucket/key", "arn:aws:s3:::x"}, "iam": {"arn:aws:iam::" + account + ":user/x", "arn:aws:iam::" + account + ":"},
+	}[service] {
+		out = append(out, []words{{{kind: textPiece, text: start}, {kind: runPiece, set: anyByte}}})
+	}
+	for _, start := range []string{"arn:aws:" + service + ":us-east-1:" + account + ":x", "arn:aws:" + service + ":::x"} {
+		out = append(out, []words{{{kind: textPiece, text: start}, {kind: runPiece, set: anyByte}}})
+	}
+	return append(out, everywhere)
 }
 
 // concreteWorlds gives worlds in which the variables that have a value have
@@ -373,6 +415,11 @@ func (c *comparison) confirm(class *actionClass, s *solution) *Request {
 	if !c.differ(&w.request) {
 		return nil
 	}
+	if short := w.request.Resource; strings.HasSuffix(short, "/") {
+		if w.request.Resource += "x"; !c.differ(&w.request) {
+			w.request.Resource = short
+		}
+	}
 	for _, p := range []policy.Principal{user, role} {
 		full := w.request
 		full.Principal, full.Context = p, implied(&p)
@@ -388,15 +435,20 @@ func (c *comparison) confirm(class *actionClass, s *solution) *Request {
 			break
 		}
 	}
-	out := &Request{Action: class.name, Resource: RequestResource{w.request.Resource, account}, Principal: w.request.Principal.ARN, Context: map[string]any{}}
+	out := &Request{Action: c.written(class.name), Resource: RequestResource{w.request.Resource, account}, Principal: w.request.Principal.ARN, Context: map[string]any{}}
 	for key, values := range w.context {
 		if name, many := strings.CutPrefix(key, manyPrefix); many {
-			out.Context[name] = values
+			out.Context[c.written(name)] = values
 		} else {
-			out.Context[name] = values[0]
+			out.Context[c.written(name)] = values[0]
 		}
 	}
 	return out
+}
+
+// written gives an action or condition key as a policy writes it.
+func (c *comparison) written(lower string) string {
+	return cmp.Or(c.a.Written[lower], c.b.Written[lower], lower)
 }
 
 // differ tells whether A allows a request and B does not.
