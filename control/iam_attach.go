@@ -163,22 +163,14 @@ func (s *Service) listAttached(ctx context.Context, g iam.Grant, h holderAct, in
 	}
 	var arns []string
 	for _, arn := range p.attached.Managed {
-		if path, _ := splitARN(arn); strings.HasPrefix(path, in.PathPrefix) {
+		if _, path, _ := SplitIdentityResource(arn); strings.HasPrefix(path, in.PathPrefix) {
 			arns = append(arns, arn)
 		}
 	}
 	return identityPage("attached/"+p.arn+in.PathPrefix, in.PageInput, arns, func(arn string) (AttachedPolicy, error) {
-		_, name := splitARN(arn)
+		_, _, name := SplitIdentityResource(arn)
 		return AttachedPolicy{name, arn}, nil
 	})
-}
-
-// splitARN gives path and name of arn:aws:iam::ACCOUNT:SORT/path/name.
-func splitARN(arn string) (path, name string) {
-	parts := strings.SplitN(arn, ":", 6)
-	_, rest, _ := strings.Cut(parts[len(parts)-1], "/")
-	i := strings.LastIndexByte(rest, '/')
-	return "/" + rest[:i+1], rest[i+1:]
 }
 
 // putBoundary makes a managed policy the boundary of a user or role.

@@ -35,6 +35,15 @@ func NewIdentityResource(account tenant.AccountID, sort, path, name string) stri
 	return "arn:aws:iam::" + string(account) + ":" + sort + path + name
 }
 
+// SplitIdentityResource gives what arn:aws:iam::ACCOUNT:SORT/path/name is made
+// of: the sort, the path with its slashes, and the name. A path may have colons.
+func SplitIdentityResource(arn string) (sort, path, name string) {
+	parts := strings.SplitN(arn, ":", 6)
+	sort, rest, _ := strings.Cut(parts[len(parts)-1], "/")
+	i := strings.LastIndexByte(rest, '/')
+	return sort, "/" + rest[:i+1], rest[i+1:]
+}
+
 // IdentitiesResource is the resource of a list: of all users, groups, roles,
 // policies or oidc-providers of an account.
 func IdentitiesResource(account tenant.AccountID, sort string) string {

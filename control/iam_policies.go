@@ -436,7 +436,7 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, g iam.Grant, in Lis
 	}
 	found := map[string]PolicyEntity{}
 	s.usedIn(s.identitiesOf(g.Request().Owner.Account), &r.Policy, func(sort, arn string, boundary bool) {
-		path, name := splitARN(arn)
+		_, path, name := SplitIdentityResource(arn)
 		switch {
 		case in.Filter != "" && !strings.EqualFold(in.Filter, sort), !strings.HasPrefix(path, in.PathPrefix),
 			in.Usage == UsagePermissions && boundary, in.Usage == UsageBoundary && !boundary:
@@ -454,7 +454,7 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, g iam.Grant, in Lis
 // publicID gives the public id of a user, group or role.
 func (s *Service) publicID(sort, arn string) string {
 	in := s.identitiesOf(directory.AccountIn(arn))
-	_, name := splitARN(arn)
+	_, _, name := SplitIdentityResource(arn)
 	switch sort {
 	case sortUser:
 		if u, found := in.Users.Get(name); found {

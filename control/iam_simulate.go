@@ -166,7 +166,7 @@ func (m *simulation) source(all *directory.Account) error {
 	m.caller = simulatedCaller{Principal: call.Principal{Type: call.TypeUser, Account: m.account, Tenant: m.asker.Tenant, ARN: arn}}
 	path := strings.SplitN(arn, ":", 6)
 	sort, _, _ := strings.Cut(path[len(path)-1], "/")
-	_, name := splitARN(arn)
+	_, _, name := SplitIdentityResource(arn)
 	switch h := (holder{sort, name}); sort {
 	case sortUser:
 		u, found := all.User(arn)

@@ -81,7 +81,7 @@ func inlineOf(a directory.Attached) []policyDetail {
 
 func managedOf(a directory.Attached) []attachedShape {
 	return mapped(a.Managed, func(arn string) attachedShape {
-		_, name := splitARN(arn)
+		_, _, name := control.SplitIdentityResource(arn)
 		return attachedShape{name, arn}
 	})
 }

@@ -77,7 +77,8 @@ func simulateOperations() []operation {
 		served("SimulatePrincipalPolicy", onSource, func(rq *request, g iam.Grant, in *simulatePrincipalInput) (any, error) {
 			ask := in.of()
 			ask.Source, ask.Policies = in.PolicySourceArn, in.PolicyInputList
-			return evaluations(sortOf(in.PolicySourceArn))(rq.h.Control.SimulatePrincipalPolicy(rq.ctx, g, ask))
+			sort, _, _ := control.SplitIdentityResource(in.PolicySourceArn)
+			return evaluations(sort)(rq.h.Control.SimulatePrincipalPolicy(rq.ctx, g, ask))
 		}),
 		served("SimulateCustomPolicy", onAccount, func(rq *request, g iam.Grant, in *simulateCustomInput) (any, error) {
 			ask := in.of()
@@ -161,12 +162,6 @@ func statementOf(sort string, m control.MatchedStatement) statement {
 		st.StartPosition, st.EndPosition = &position{m.Start.Line, m.Start.Column}, &position{m.End.Line, m.End.Column}
 	}
 	return st
-}
-
-// sortOf gives user of arn:aws:iam::ACCOUNT:user/….
-func sortOf(arn string) string {
-	sort, _, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
-	return sort
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

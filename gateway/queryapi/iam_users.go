@@ -1,7 +1,6 @@
 package queryapi
 
 import (
-	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/control"
@@ -206,7 +205,7 @@ func updateUser(rq *request, g iam.Grant, in *updateUserInput) (any, error) {
 
 // renamed authorises what an entity will be under another path or name.
 func (rq *request) renamed(e entity, path, name string) (iam.Grant, error) {
-	oldPath, oldName := splitARN(rq.h.Control.IdentityResource(rq.principal.Account, e.sort, e.name))
+	_, oldPath, oldName := control.SplitIdentityResource(rq.h.Control.IdentityResource(rq.principal.Account, e.sort, e.name))
 	if path == "" {
 		path = oldPath
 	}
@@ -214,13 +213,6 @@ func (rq *request) renamed(e entity, path, name string) (iam.Grant, error) {
 		name = oldName
 	}
 	return rq.authorise(rq.onNew(e.sort, path, name))
-}
-
-// splitARN gives path and name of arn:aws:iam::ACCOUNT:SORT/path/name.
-func splitARN(arn string) (path, name string) {
-	_, rest, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
-	i := strings.LastIndexByte(rest, '/')
-	return "/" + rest[:i+1], rest[i+1:]
 }
 
 // Inputs of operations on access keys.
