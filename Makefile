@@ -29,9 +29,10 @@ test: ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds o
 	$(MAKE) cover
 
 .PHONY: cover
-cover: ## check that the tests of iam/policy reach its every statement
+cover: ## check that the tests of iam/policy and isolation reach their every statement
 	@mkdir -p $(BIN) && $(GO) test -coverprofile=$(BIN)/policy.cover ./iam/policy
-	@awk 'NR > 1 && $$NF == 0 { print "no test reaches " $$1; missed = 1 } END { exit missed }' $(BIN)/policy.cover
+	@$(GO) test -coverprofile=$(BIN)/isolation.cover ./isolation
+	@awk 'FNR > 1 && $$NF == 0 { print "no test reaches " $$1; missed = 1 } END { exit missed }' $(BIN)/policy.cover $(BIN)/isolation.cover
 
 .PHONY: soak
 soak: ## random tests for 1,000 rounds, then every fuzz target for $(FUZZTIME)

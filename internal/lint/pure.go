@@ -12,6 +12,7 @@ var pure = map[string][]string{
 		"bytes", "cmp", "encoding/base64", "encoding/json", "errors", "fmt", "maps", "math/big", "net/netip", "slices", "strconv",
 		"strings", "unicode", "unicode/utf16", "unicode/utf8",
 	},
+	"isolation": {"fmt", "slices", "strings"},
 }
 
 func checkPure(r report, f *File) {
