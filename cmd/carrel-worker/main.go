@@ -12,6 +12,7 @@ import (
 	"github.com/carrel-dev/carrel/sandbox/jail"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/worker"
+	"github.com/carrel-dev/carrel/worker/native"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
@@ -31,6 +32,8 @@ func run(args []string, stderr io.Writer) int {
 		err = worker.Serve()
 	case "compile":
 		err = worker.Compile()
+	case "native":
+		err = native.Serve(native.Options{})
 	default:
 		err = fmt.Errorf("unknown mode %q: the binaries carrel and carrel-worker are of different releases", args[0])
 	}

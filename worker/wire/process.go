@@ -69,7 +69,9 @@ const (
 type DoneBody struct {
 	Status Status
 	// Fresh says that the instance was made anew afterwards, not restored.
-	Fresh     bool
+	Fresh bool
+	// Last says that the worker ends now: it runs no further call.
+	Last      bool
 	Fuel      uint64
 	MaxMemory uint64
 	Duration  time.Duration
@@ -80,15 +82,24 @@ type DoneBody struct {
 	Log    []byte
 }
 
+// What a Done frame says of the worker, in one byte.
+const (
+	flagFresh = 1 << iota
+	flagLast
+)
+
 // AppendDone appends a Done frame.
 func AppendDone(b []byte, handle uint64, d *DoneBody) []byte {
 	start := len(b)
 	b = Append(b, Done, handle)
-	fresh := byte(0)
+	var flags byte
 	if d.Fresh {
-		fresh = 1
+		flags |= flagFresh
 	}
-	b = append(b, byte(d.Status), fresh)
+	if d.Last {
+		flags |= flagLast
+	}
+	b = append(b, byte(d.Status), flags)
 	b = binary.LittleEndian.AppendUint64(b, d.Fuel)
 	b = binary.LittleEndian.AppendUint64(b, d.MaxMemory)
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.Duration))
@@ -102,11 +113,11 @@ func AppendDone(b []byte, handle uint64, d *DoneBody) []byte {
 // body.
 func ParseDone(body []byte, d *DoneBody) error {
 	r := reader{b: body}
-	status, fresh := r.u8(), r.u8()
-	if status >= uint8(statuses) || fresh > 1 {
+	status, flags := r.u8(), r.u8()
+	if status >= uint8(statuses) || flags > flagFresh|flagLast {
 		r.bad = true
 	}
-	d.Status, d.Fresh = Status(status), fresh == 1
+	d.Status, d.Fresh, d.Last = Status(status), flags&flagFresh != 0, flags&flagLast != 0
 	d.Fuel, d.MaxMemory = r.u64(), r.u64()
 	d.Duration = time.Duration(r.u64())
 	if d.Duration < 0 {

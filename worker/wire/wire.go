@@ -16,7 +16,7 @@ import (
 
 // Version is the version of the protocol. A process that reports another is
 // refused: node and worker come from one build.
-const Version = 2
+const Version = 3
 
 // HeaderSize is the size of a frame's header: length of the body (4 bytes),
 // type (1), version (1), reserved (2), handle (8); little endian.
@@ -38,6 +38,8 @@ const (
 	Build
 	// HostReply answers a HostCall.
 	HostReply
+	// LoadPackage hands a native worker the files of its function.
+	LoadPackage
 )
 
 // Frames from a process to the node.

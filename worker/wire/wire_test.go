@@ -24,7 +24,7 @@ func TestFramesRoundTrip(t *testing.T) {
 	if err := ParseRun(body(t, AppendRun(nil, 7, &run), Run), &gotRun); err != nil || !reflect.DeepEqual(run, gotRun) {
 		t.Errorf("run: got %+v, %v; want %+v", gotRun, err, run)
 	}
-	done := DoneBody{Status: StatusTimeout, Fresh: true, Fuel: 1, MaxMemory: 2, Duration: 3, LogDropped: 4, Output: []byte("o"), Log: []byte("l")}
+	done := DoneBody{Status: StatusTimeout, Fresh: true, Last: true, Fuel: 1, MaxMemory: 2, Duration: 3, LogDropped: 4, Output: []byte("o"), Log: []byte("l")}
 	var gotDone DoneBody
 	if err := ParseDone(body(t, AppendDone(nil, 7, &done), Done), &gotDone); err != nil || !reflect.DeepEqual(done, gotDone) {
 		t.Errorf("done: got %+v, %v; want %+v", gotDone, err, done)
@@ -36,6 +36,11 @@ func TestFramesRoundTrip(t *testing.T) {
 	ready := ReadyBody{Version: Version, Restore: "hot-cold", Landlock: 7}
 	if got, err := ParseReady(body(t, AppendReady(nil, ready), Ready)); err != nil || got != ready {
 		t.Errorf("ready: got %+v, %v; want %+v", got, err, ready)
+	}
+	files := &PackageBody{Language: "python", Interpreter: "/usr/bin/python3", Handler: "app.handler", Env: []string{"A=1"},
+		MemoryLimit: 1 << 27, InitTimeout: time.Second, LogLimit: 9, Archive: []byte("PK")}
+	if got, err := ParsePackage(body(t, AppendPackage(nil, files), LoadPackage)); err != nil || !reflect.DeepEqual(got, files) {
+		t.Errorf("package: got %+v, %v; want %+v", got, err, files)
 	}
 	for _, warmup := range [][]byte{nil, {}, []byte("{}")} {
 		build := &BuildBody{Module: []byte("module"), Env: []string{"A=1"}, MemoryLimit: 3, Warmup: warmup}
