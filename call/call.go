@@ -41,12 +41,35 @@ type Call struct {
 	LogTail bool
 	// DryRun asks for the decision only.
 	DryRun bool
+	// Stream takes the result in pieces; nil for one that is taken whole.
+	Stream Stream
 	// Received is when the request arrived: the base of the guest's clock.
 	Received time.Time
 	// Chain is the callers before Principal, oldest first: the call is allowed
 	// nothing that one of them is not.
 	Chain []Link
 }
+
+// Stream takes the result of a call in pieces, as the function makes them. One
+// goroutine at a time uses it, and none once the call has its Outcome.
+type Stream interface {
+	// Begin says that pieces will come, and of which content type; empty if
+	// the function did not say. It is called once before the first Write, and
+	// not at all if the function gives its result whole.
+	Begin(contentType string)
+	// Write takes a piece, which is the caller's again when it returns. While
+	// it waits the function waits too, to its time limit. An error says that
+	// nobody takes the rest: the call goes on, and its further pieces are
+	// counted and dropped.
+	Write(piece []byte) (int, error)
+}
+
+// The most bytes of a result, as in Lambda: of one that is taken whole, and of
+// one that is taken in pieces.
+const (
+	MaxResult   = 6_291_556
+	MaxStreamed = 200 << 20
+)
 
 // TenantID is the name the guest and the logs see: the end tenant if there
 // is one, else the account's slug.
@@ -121,8 +144,13 @@ func (u Usage) BilledMS() int64 {
 type Outcome struct {
 	Result Result
 	// Payload is what the caller gets: the function's result, or the error
-	// object if Result is a failure of the function.
+	// object if Result is a failure of the function. To a caller who took
+	// pieces it is the last one, or how the stream ended.
 	Payload []byte
+	// ContentType is what the function said of a result that it gave in
+	// pieces; empty for others. Streamed is how many bytes of them there were.
+	ContentType string
+	Streamed    int64
 	// Log is the end of the call's log, at most 4 KiB, if it was asked for.
 	Log []byte
 	// Err is set for Refused, Throttled and PlatformError.

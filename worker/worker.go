@@ -87,6 +87,7 @@ type loop struct {
 	nextPoll time.Time
 	deadline time.Time // of the running call
 	asking   asking
+	credit   uint32        // bytes that the running call may send in pieces
 	host     wasm.HostFunc // ask, bound once
 	result   wasm.Result
 	done     wire.DoneBody
@@ -246,6 +247,8 @@ func (l *loop) frame(h wire.Header, body []byte) error {
 		return nil
 	case wire.HostReply:
 		return l.replied(h.Handle, body)
+	case wire.Credit:
+		return l.credited(h.Handle, body)
 	}
 	return fmt.Errorf("%w: type %d", wire.ErrFrame, h.Type)
 }
@@ -312,11 +315,11 @@ func (l *loop) next() error {
 	c := &p.call
 	begun := time.Now()
 	l.running, l.revoked, l.nextPoll = p, false, begun.Add(pollEvery)
-	l.deadline, l.asking = begun.Add(c.Timeout), asking{}
+	l.deadline, l.asking, l.credit = begun.Add(c.Timeout), asking{}, c.Window
 	inv := wasm.Invocation{
 		Event: c.Event, Env: c.Env, Context: c.Context, RequestID: c.RequestID, Seed: c.Seed, ClockBase: c.ClockBase,
 		Deadline: l.deadline, Timeout: c.Timeout, FuelLimit: c.FuelLimit,
-		LogLimit: int(c.LogLimit), OutputLimit: int(c.OutputLimit), Interrupt: l.interrupt, Host: l.host,
+		LogLimit: int(c.LogLimit), OutputLimit: int(c.OutputLimit), StreamLimit: int(c.StreamLimit), Interrupt: l.interrupt, Host: l.host,
 	}
 	err := l.guest.Run(context.Background(), &inv, &l.result)
 	l.running = nil

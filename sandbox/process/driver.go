@@ -94,7 +94,7 @@ func (c *Config) complete() {
 	orDefault(&c.Grace, 40*time.Millisecond)
 	orDefault(&c.CacheBytes, 512<<20)
 	orDefault(&c.LogLimit, 256<<10)
-	orDefault(&c.OutputLimit, 6_291_556)
+	orDefault(&c.OutputLimit, call.MaxResult)
 }
 
 func orDefault[T comparable](v *T, otherwise T) {
@@ -196,8 +196,16 @@ func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 	c := job.Ticket.Call()
 	s := d.slot(job)
 	defer d.slots.Put(s)
+	if c.Stream != nil {
+		s.pieces = sandbox.NewPieces(c)
+	}
 	d.group(c).dispatch(s)
-	<-s.done
+	if c.Stream != nil {
+		s.pieces.Deliver(s.done, s.credit)
+	} else {
+		<-s.done
+	}
+	s.pieces = nil
 	outcome := s.outcome
 	return &outcome
 }
@@ -212,6 +220,7 @@ func (d *Driver) slot(job sandbox.Job) *slot {
 	s.job, s.handle, s.cold, s.batch, s.outcome = job, d.handles.next(), false, 0, call.Outcome{}
 	s.asked.Store(false)
 	s.asks = 0
+	s.from.Store(nil)
 	if cap(s.frame) > keepFrame {
 		s.frame = nil
 	}
@@ -254,6 +263,10 @@ type slot struct {
 	// what it waits for; nil if it does not. The worker's lock guards them.
 	asks   int
 	endAsk context.CancelFunc
+	// pieces are of a result that is given in pieces, and from is the worker
+	// that gives them; nil while there are none.
+	pieces *sandbox.Pieces
+	from   atomic.Pointer[worker]
 }
 
 // finish records the outcome of calls and wakes their callers once the
@@ -278,6 +291,9 @@ func (d *Driver) record(slots []*slot) {
 	now := d.cfg.Now()
 	for _, s := range slots {
 		s.outcome.Ended = now
+		if s.pieces != nil {
+			s.pieces.Finish(&s.outcome)
+		}
 		seq := s.job.Recorder.Record(s.job.Ticket, &s.outcome)
 		if seq == 0 {
 			// The journal took the others' records, perhaps, but not this one.

@@ -138,6 +138,22 @@ func attack(what string, handle uint64, send func([]byte)) {
 		send(wire.Finish(append(wire.Append(nil, wire.HostCall, handle), 1), 0))
 	case "reply to itself":
 		send(wire.AppendHostReply(nil, handle, 0, nil))
+	case "pieces":
+		send(wire.AppendDone(wire.AppendChunk(wire.AppendBegin(nil, handle, "a/b"), handle, []byte("very ")), handle, &ok))
+	case "pieces of a call that is not open":
+		send(wire.AppendChunk(nil, handle+1, []byte("stolen")))
+	case "a piece after the answer":
+		send(wire.AppendChunk(wire.AppendDone(nil, handle, &ok), handle, []byte("late")))
+	case "a piece without bytes":
+		send(wire.AppendChunk(nil, handle, nil))
+	case "a content type of two lines":
+		send(wire.AppendBegin(nil, handle, "a/b\r\nSet-Cookie: c"))
+	case "begin twice":
+		send(wire.AppendBegin(wire.AppendBegin(nil, handle, ""), handle, ""))
+	case "more pieces than there may be":
+		for range call.MaxResult/wire.MaxChunk + 1 {
+			send(wire.AppendChunk(nil, handle, make([]byte, wire.MaxChunk)))
+		}
 	case "never answer":
 	}
 }
@@ -203,6 +219,13 @@ func TestWorkersAreNotBelieved(t *testing.T) {
 		"ask after the answer":                       call.OK, // and it dies of it
 		"ask with a broken body":                     call.PlatformError,
 		"reply to itself":                            call.PlatformError,
+		"pieces":                                     call.OK,
+		"pieces of a call that is not open":          call.PlatformError,
+		"a piece after the answer":                   call.OK, // and it dies of it
+		"a piece without bytes":                      call.PlatformError,
+		"a content type of two lines":                call.PlatformError,
+		"begin twice":                                call.PlatformError,
+		"more pieces than there may be":              call.PlatformError,
 		"never answer":                               call.TimedOut,
 	} {
 		t.Run(what, func(t *testing.T) {

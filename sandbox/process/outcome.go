@@ -8,6 +8,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/sandbox"
 	"github.com/carrel-dev/carrel/worker/wire"
 )
 
@@ -15,7 +16,9 @@ import (
 // what the guest is told of its call it could not use against the node.
 func (d *Driver) appendRun(b []byte, s *slot) []byte {
 	c := s.job.Ticket.Call()
+	most, window := sandbox.StreamLimit(c)
 	body := wire.RunBody{
+		StreamLimit: uint64(most), Window: uint32(window),
 		Seed:        d.cfg.Seed(c.RequestID, c.Attempt),
 		ClockBase:   c.Received,
 		Timeout:     c.Target.Limits.Timeout,

@@ -160,11 +160,16 @@ var requests atomic.Int64
 
 func (h *harness) run(target *function.Target, event string) *call.Outcome {
 	h.t.Helper()
+	return h.stream(target, event, nil)
+}
+
+func (h *harness) stream(target *function.Target, event string, to call.Stream) *call.Outcome {
+	h.t.Helper()
 	account := target.Account
 	c := &call.Call{
 		RequestID: fmt.Sprintf("00000000-0000-4000-8000-%012d", requests.Add(1)), Attempt: 1,
 		Principal: call.Principal{Type: call.TypeUser, ARN: "arn:aws:iam::" + string(account) + ":user/admin", Account: account, AccessKeyID: "AKIA"},
-		Owner:     tenant.Identity{Account: account}, Target: target, Trigger: call.ViaInvoke, Event: []byte(event), Received: time.Now(),
+		Owner:     tenant.Identity{Account: account}, Target: target, Trigger: call.ViaInvoke, Event: []byte(event), Received: time.Now(), Stream: to,
 	}
 	grant, err := h.authority.AuthoriseCall(c)
 	if err != nil {

@@ -326,6 +326,8 @@ func (w *worker) frame(h wire.Header, body []byte) (*slot, error) {
 		return s, nil
 	case wire.HostCall:
 		return nil, w.ask(h.Handle, body)
+	case wire.Begin, wire.Chunk:
+		return nil, w.piece(h, body)
 	case wire.Returned:
 		if len(body) != 0 {
 			return nil, errHostile

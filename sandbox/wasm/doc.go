@@ -30,8 +30,17 @@
 //     call may (1,000 times). Operation 1 is invoke; package host has the
 //     layout of its request and reply. Anything else may come to be an
 //     operation, so a guest that finds -2 runs on an older platform.
+//     Operations 2 and 3 give the result in pieces and have no reply: 2, at
+//     most once and before the first piece, says of which content type it is
+//     (at most 255 printable ASCII characters; none for bytes of any kind), 3
+//     sends the request as a piece. They are not counted among the 1,000, and
+//     -5 says that 2 came too late or with something else. A caller that takes
+//     pieces gets each as it comes, at most 200 MiB together, and the function
+//     waits while that caller is slow; any other gets all of them joined, at
+//     most 6,291,556 bytes. What is written to standard output is the last.
 //   - carrel_v1.reply (ptr, len)->i32: the reply of the last carrel_v1.call, in
-//     the manner of carrel_v1.context. Before the first there is an empty one.
+//     the manner of carrel_v1.context. Before the first, and after operations
+//     2 and 3, there is an empty one.
 //
 // A reactor may export carrel_scratch ()->i32, the address of 64 bytes that
 // stay its own for ever, and carrel_restored (ptr, len)->(): then each call

@@ -61,8 +61,12 @@ type Guest struct {
 	host      HostFunc
 	reply     []byte // of the last carrel_v1.call
 	imaging   bool   // an image is made: the host does nothing
-	stack     [2]uint64
-	calls     int // since enterAnew
+	// Of the result that is given in pieces: whether there is one, how many
+	// bytes of it there were, and may be.
+	began                 bool
+	streamed, streamLimit int
+	stack                 [2]uint64
+	calls                 int // since enterAnew
 }
 
 // instance is what changes when a guest is instantiated anew.

@@ -15,12 +15,23 @@ import (
 // Op is an operation of carrel_v1.call.
 type Op uint32
 
-// OpInvoke calls a function. Package host says how request and reply look.
-const OpInvoke Op = 1
+// The operations.
+const (
+	// OpInvoke calls a function. Package host says how request and reply look.
+	OpInvoke Op = 1
+	// OpBegin says that the result comes in pieces. The request is its content
+	// type, which may be empty.
+	OpBegin Op = 2
+	// OpPiece sends the request as a piece of the result.
+	OpPiece Op = 3
+)
 
 // MaxHostRequest is the most bytes of a request: a call's 6 MiB payload with
 // the names in front of it.
 const MaxHostRequest = 6<<20 + 4<<10
+
+// MaxContentType is the most bytes of a content type: printable ASCII.
+const MaxContentType = 255
 
 // What carrel_v1.call gives instead of a length.
 const (
@@ -28,11 +39,15 @@ const (
 	hostUnknownOp    = -2
 	hostTooLarge     = -3
 	hostTooManyCalls = -4
+	hostOutOfOrder   = -5
 )
 
 // ErrHostLimit is the error of a HostFunc that was asked more often than one
 // call may ask. The guest is told and goes on.
 var ErrHostLimit = errors.New("the call has asked the host as often as it may")
+
+// errStreamLimit ends a run whose pieces are over their limit.
+var errStreamLimit = errors.New("the pieces of the result are over their limit")
 
 // errImageHost ends an initialisation that asks the host for something.
 var errImageHost = errors.New("it used carrel_v1.call, and what an image depends on must be the same everywhere")
@@ -75,10 +90,15 @@ func (g *Guest) ask(op Op, mem []byte, s []uint64) int32 {
 	switch {
 	case !ok:
 		return hostBadAddress
-	case op != OpInvoke || g.host == nil:
+	case !g.knows(op):
 		return hostUnknownOp
 	case len(request) > MaxHostRequest:
 		return hostTooLarge
+	}
+	if op != OpInvoke {
+		if refusal := g.pieces(op, request); refusal != 0 {
+			return refusal
+		}
 	}
 	g.charge(uint64(len(request)) / 4)
 	reply, err := g.host(op, request)
@@ -92,6 +112,41 @@ func (g *Guest) ask(op Op, mem []byte, s []uint64) int32 {
 	g.wasi.Advance(reply.Took)
 	g.paced = time.Time{} // the time spent waiting is not the slice's
 	return int32(len(g.reply))
+}
+
+func (g *Guest) knows(op Op) bool {
+	if op == OpBegin || op == OpPiece {
+		return g.host != nil && g.streamLimit > 0
+	}
+	return g.host != nil && op == OpInvoke
+}
+
+// pieces holds what a guest streams to its rules: it begins once, before the
+// first piece, with what fits into a header, and all pieces have one limit.
+func (g *Guest) pieces(op Op, request []byte) (refusal int32) {
+	if op == OpBegin {
+		if g.began || !validContentType(request) {
+			return hostOutOfOrder
+		}
+		g.began = true
+		return 0
+	}
+	if len(request) > g.streamLimit-g.streamed {
+		g.wasi.Stop(wasi.OutputTooLarge, errStreamLimit)
+	}
+	g.began = true
+	g.streamed += len(request)
+	return 0
+}
+
+// validContentType tells whether text fits into a header.
+func validContentType(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(text) <= MaxContentType
 }
 
 // hostReply is carrel_v1.reply.

@@ -61,8 +61,9 @@ func TestHostCallRefusals(t *testing.T) {
 		host  HostFunc
 		want  int32
 	}{
-		"an operation that does not exist": {op: 2, host: host, want: hostUnknownOp},
+		"an operation that does not exist": {op: 4, host: host, want: hostUnknownOp},
 		"a negative operation":             {op: -1, host: host, want: hostUnknownOp},
+		"pieces where none are taken":      {op: 3, host: host, want: hostUnknownOp},
 		"no host":                          {op: 1, want: hostUnknownOp},
 		"a byte too many":                  {op: 1, bytes: MaxHostRequest + 1, host: host, want: hostTooLarge},
 		"once too often":                   {op: 1, host: full, want: hostTooManyCalls},
@@ -216,5 +217,55 @@ func TestNoImageAsksTheHost(t *testing.T) {
 		if _, err := Build(t.Context(), s); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "carrel_v1.call") {
 			t.Errorf("a module that asks in its %s: %v", name, err)
 		}
+	}
+}
+
+// TestResultsInPieces: pieces reach the host as they are made, within their
+// limit, and begin once.
+func TestResultsInPieces(t *testing.T) {
+	for name, test := range map[string]struct {
+		op    Op
+		times int32
+		event string
+		limit int
+		host  int // how often the host is asked
+		want  Status
+		said  int32
+	}{
+		"pieces":                      {op: OpPiece, times: 3, event: "abcd", limit: 12, host: 3},
+		"a byte too many":             {op: OpPiece, times: 3, event: "abcd", limit: 11, host: 2, want: StatusOutputTooLarge},
+		"begin":                       {op: OpBegin, times: 1, event: "text/plain", limit: 1, host: 1},
+		"begin without a type":        {op: OpBegin, times: 1, limit: 1, host: 1},
+		"begin twice":                 {op: OpBegin, times: 2, event: "text/plain", limit: 1, host: 1, said: hostOutOfOrder},
+		"begin with a line":           {op: OpBegin, times: 1, event: "a\nb", limit: 1, said: hostOutOfOrder},
+		"begin with too long a type":  {op: OpBegin, times: 1, event: strings.Repeat("x", MaxContentType+1), limit: 1, said: hostOutOfOrder},
+		"begin with the longest type": {op: OpBegin, times: 1, event: strings.Repeat("x", MaxContentType), limit: 1, host: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := relay(t, int32(test.op), test.times)
+			for range 2 { // the second run finds nothing of the first
+				asked := 0
+				inv := invocation(test.event)
+				inv.StreamLimit = test.limit
+				inv.Host = func(op Op, b []byte) (HostReply, error) {
+					if asked++; op != test.op || string(b) != test.event {
+						t.Errorf("operation %d with %q", op, b)
+					}
+					return HostReply{}, nil
+				}
+				r := run(t, g, inv)
+				if r.Status != test.want || asked != test.host {
+					t.Fatalf("%v %s, %d pieces; want %v, %d", r.Status, r.ErrorMessage, asked, test.want, test.host)
+				}
+				switch {
+				case test.said != 0 && said(t, r) != test.said:
+					t.Errorf("the guest was told %d, want %d", said(t, r), test.said)
+				case test.want == StatusOK && test.said == 0 && len(r.Output) != 0:
+					t.Errorf("the guest was told %d", said(t, r))
+				case test.want == StatusOutputTooLarge && !strings.Contains(r.ErrorMessage, "(11 bytes)"):
+					t.Errorf("the message is %q", r.ErrorMessage)
+				}
+			}
+		})
 	}
 }

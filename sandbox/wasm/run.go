@@ -39,6 +39,9 @@ type Invocation struct {
 	FuelLimit uint64
 	// LogLimit and OutputLimit are in bytes.
 	LogLimit, OutputLimit int
+	// StreamLimit bounds a result that is given in pieces, in bytes; zero
+	// takes none.
+	StreamLimit int
 	// Interrupt is called about every 0.2 ms of guest work, and every 2 ms of
 	// guest sleep. An error stops the guest. May be nil.
 	Interrupt func() error
@@ -122,6 +125,7 @@ type Result struct {
 func (g *Guest) Run(ctx context.Context, inv *Invocation, res *Result) error {
 	g.ctx.Context = ctx
 	g.context, g.deadline, g.interrupt, g.host = inv.Context, inv.Deadline, inv.Interrupt, inv.Host
+	g.began, g.streamed, g.streamLimit = false, 0, inv.StreamLimit
 	g.wasi.Begin(&g.ctx, callOf(inv))
 	g.wasi.Output, g.wasi.Log = res.Output[:0], res.Log[:0]
 	g.region.begin()
@@ -254,7 +258,11 @@ func (res *Result) describe(err error, inv *Invocation, st *wasi.State) {
 		message = "Runtime exited with error: the function asked for more memory than MemorySize allows"
 	case StatusOutputTooLarge:
 		res.ErrorType = "Function.ResponseSizeTooLarge"
-		res.ErrorMessage = fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", inv.OutputLimit)
+		limit := inv.OutputLimit
+		if errors.Is(st.Cause, errStreamLimit) {
+			limit = inv.StreamLimit
+		}
+		res.ErrorMessage = fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", limit)
 		return
 	case StatusInterrupted:
 		res.ErrorType = "Sandbox.Interrupted"

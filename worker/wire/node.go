@@ -45,6 +45,11 @@ type RunBody struct {
 	// LogLimit and OutputLimit bound what the guest may print and return, in bytes.
 	LogLimit    uint32
 	OutputLimit uint32
+	// StreamLimit bounds all pieces of the result together, in bytes; zero
+	// takes none. Window is how many bytes of them may be sent at once: each
+	// Credit lets as many more be sent as it says.
+	StreamLimit uint64
+	Window      uint32
 	// Env is the environment of this call, for commands.
 	Env []string
 	// Context is the JSON that carrel_v1.context gives.
@@ -62,6 +67,8 @@ func AppendRun(b []byte, handle uint64, c *RunBody) []byte {
 	b = binary.LittleEndian.AppendUint64(b, c.FuelLimit)
 	b = binary.LittleEndian.AppendUint32(b, c.LogLimit)
 	b = binary.LittleEndian.AppendUint32(b, c.OutputLimit)
+	b = binary.LittleEndian.AppendUint64(b, c.StreamLimit)
+	b = binary.LittleEndian.AppendUint32(b, c.Window)
 	b = putString(b, c.RequestID)
 	b = putList(b, c.Env)
 	b = putBytes(b, c.Context)
@@ -78,6 +85,7 @@ func ParseRun(body []byte, c *RunBody) error {
 	c.Timeout = time.Duration(r.u64())
 	c.FuelLimit = r.u64()
 	c.LogLimit, c.OutputLimit = r.u32(), r.u32()
+	c.StreamLimit, c.Window = r.u64(), r.u32()
 	c.RequestID = string(r.bytes())
 	c.Env = r.list()
 	c.Context = r.bytes()

@@ -40,6 +40,8 @@ const (
 	HostReply
 	// LoadPackage hands a native worker the files of its function.
 	LoadPackage
+	// Credit lets the call that runs send so many more bytes in pieces.
+	Credit
 )
 
 // Frames from a process to the node.
@@ -57,6 +59,12 @@ const (
 	// HostCall asks the node for something in the name of a call that runs. A
 	// call has one open at most.
 	HostCall
+	// Begin says that the result of the call that runs comes in pieces, and of
+	// which content type. There is one at most, before the first Chunk, which
+	// needs none.
+	Begin
+	// Chunk is a piece of the result of the call that runs.
+	Chunk
 )
 
 // The bounds of frame bodies, by direction.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -19,7 +20,7 @@ func body(t *testing.T, frame []byte, want Type) []byte {
 
 func TestFramesRoundTrip(t *testing.T) {
 	run := RunBody{Seed: [32]byte{1, 2, 3}, ClockBase: time.Unix(1_700_000_000, 5).UTC(), Timeout: 3 * time.Second, FuelLimit: 9, RequestID: "r-1",
-		LogLimit: 10, OutputLimit: 11, Env: []string{"A=1", "B="}, Context: []byte("{}"), Event: []byte("event")}
+		LogLimit: 10, OutputLimit: 11, StreamLimit: 12, Window: 13, Env: []string{"A=1", "B="}, Context: []byte("{}"), Event: []byte("event")}
 	var gotRun RunBody
 	if err := ParseRun(body(t, AppendRun(nil, 7, &run), Run), &gotRun); err != nil || !reflect.DeepEqual(run, gotRun) {
 		t.Errorf("run: got %+v, %v; want %+v", gotRun, err, run)
@@ -62,8 +63,30 @@ func TestFramesRoundTrip(t *testing.T) {
 	if took, reply, err := ParseHostReply(body(t, AppendHostReply(nil, 7, 9, []byte("r")), HostReply)); err != nil || took != 9 || string(reply) != "r" {
 		t.Errorf("host reply: got %d %q, %v", took, reply, err)
 	}
+	if kind, err := ParseBegin(body(t, AppendBegin(nil, 7, "text/plain"), Begin)); err != nil || kind != "text/plain" {
+		t.Errorf("begin: got %q, %v", kind, err)
+	}
+	if piece, err := ParseChunk(body(t, AppendChunk(nil, 7, []byte("p")), Chunk)); err != nil || string(piece) != "p" {
+		t.Errorf("chunk: got %q, %v", piece, err)
+	}
+	if n, err := ParseCredit(body(t, AppendCredit(nil, 7, 9), Credit)); err != nil || n != 9 {
+		t.Errorf("credit: got %d, %v", n, err)
+	}
 	if why, err := ParseCancel(body(t, AppendCancel(nil, 7, Steal), Cancel)); err != nil || why != Steal {
 		t.Errorf("cancel: got %v, %v", why, err)
+	}
+}
+
+func TestPiecesOutOfBoundsAreRefused(t *testing.T) {
+	for name, size := range map[string]int{"an empty piece": 0, "a piece over its bound": MaxChunk + 1} {
+		if _, err := ParseChunk(body(t, AppendChunk(nil, 7, make([]byte, size)), Chunk)); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	for _, kind := range []string{"a\nb", "a\x7f", "ä", strings.Repeat("x", MaxContentType+1)} {
+		if _, err := ParseBegin(body(t, AppendBegin(nil, 7, kind), Begin)); err == nil {
+			t.Errorf("the content type %q was accepted", kind)
+		}
 	}
 }
 
@@ -101,6 +124,8 @@ func FuzzFromWorker(f *testing.F) {
 	f.Add(AppendLoaded(nil, "no"))
 	f.Add(AppendReturned(nil, 1))
 	f.Add(AppendHostCall(nil, 1, 1, []byte("request")))
+	f.Add(AppendBegin(nil, 1, "text/plain"))
+	f.Add(AppendChunk(nil, 1, []byte("piece")))
 	f.Add(AppendBuilt(nil, &BuiltBody{Model: "command", Artifact: []byte("a")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, body, _, need, err := Next(b, MaxFromWorker)
@@ -139,6 +164,21 @@ func FuzzFromWorker(f *testing.F) {
 				return
 			}
 			again = AppendHostCall(nil, h.Handle, op, request)
+		case Begin:
+			kind, err := ParseBegin(body)
+			if err != nil {
+				return
+			}
+			again = AppendBegin(nil, h.Handle, kind)
+		case Chunk:
+			piece, err := ParseChunk(body)
+			if err != nil {
+				return
+			}
+			if len(piece) == 0 || len(piece) > MaxChunk {
+				t.Fatalf("a piece of %d bytes was accepted", len(piece))
+			}
+			again = AppendChunk(nil, h.Handle, piece)
 		default:
 			return
 		}
@@ -155,6 +195,7 @@ func FuzzToProcess(f *testing.F) {
 	f.Add(AppendBuild(nil, &BuildBody{Module: []byte("m")}))
 	f.Add(AppendCancel(nil, 1, Expired))
 	f.Add(AppendHostReply(nil, 1, 5, []byte("reply")))
+	f.Add(AppendCredit(nil, 1, 7))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, body, _, need, err := Next(b, MaxToProcess)
 		if err != nil || need != 0 {
@@ -169,6 +210,10 @@ func FuzzToProcess(f *testing.F) {
 		case HostReply:
 			if took, reply, err := ParseHostReply(body); err == nil && !bytes.Equal(AppendHostReply(nil, h.Handle, took, reply)[HeaderSize:], body) {
 				t.Fatal("an accepted reply encodes to other bytes")
+			}
+		case Credit:
+			if n, err := ParseCredit(body); err == nil && !bytes.Equal(AppendCredit(nil, h.Handle, n)[HeaderSize:], body) {
+				t.Fatal("an accepted credit encodes to other bytes")
 			}
 		case Build:
 			if v, err := ParseBuild(body); err == nil && !bytes.Equal(AppendBuild(nil, v)[HeaderSize:], body) {
