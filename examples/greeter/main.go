@@ -31,6 +31,20 @@ type reply struct {
 	Calls   int    `json:"callsIRemember"`
 }
 
+// stream greets in pieces, as a response with a head.
+func stream(r *request) error {
+	s, err := carrel.NewStream(carrel.ContentHTTP)
+	if err == nil {
+		err = s.WriteHead([]byte(`{"statusCode":201,"headers":{"content-type":"text/plain"},"cookies":["a=b"]}`))
+	}
+	for _, piece := range []string{"Hello, ", r.Name, "!"} {
+		if err == nil {
+			_, err = s.Write([]byte(piece))
+		}
+	}
+	return err
+}
+
 func handle(c *carrel.Context, event []byte) ([]byte, error) {
 	var r request
 	if err := json.Unmarshal(event, &r); err != nil {
@@ -49,6 +63,8 @@ func handle(c *carrel.Context, event []byte) ([]byte, error) {
 		}
 	case "print":
 		fmt.Fprintln(os.Stderr, "printed for", c.TenantID())
+	case "stream":
+		return nil, stream(&r)
 	case "fail":
 		return nil, errors.New("asked to fail")
 	}

@@ -143,8 +143,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, id string, m mat
 	if err != nil {
 		return "", err
 	}
-	if m.operation == opInvoke {
-		in := invocation{id: id, name: m.params[0], principal: principal, body: held.Bytes}
+	if m.operation == opInvoke || m.operation == opInvokeStream {
+		in := invocation{stream: m.operation == opInvokeStream, id: id, name: m.params[0], principal: principal, body: held.Bytes}
 		reuse = false // nor if this panics
 		err := h.invoke(w, r, &in)
 		reuse = !in.lent

@@ -57,6 +57,8 @@ type invocation struct {
 	principal call.Principal
 	body      []byte
 	options   options
+	// stream tells that the result is taken in pieces.
+	stream bool
 	// lent tells that the body may still be read by somebody.
 	lent bool
 }
@@ -78,6 +80,11 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, in *invocation)
 		return err
 	}
 	event := in.body
+	if in.options.kind == typeEvent && in.stream {
+		var v violations
+		v.oneOf(in.options.kind, "invocationType", typeRequestResponse, typeDryRun)
+		return v.err()
+	}
 	if in.options.kind == typeEvent && len(event) > h.Limits.EventPayload {
 		return h.Limits.ofInvoke(typeEvent).Exceeded()
 	}
@@ -105,11 +112,19 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, in *invocation)
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
+	var to *streamed
+	if in.stream && !c.DryRun {
+		to = newStreamed(w, c)
+		c.Stream = to
+	}
 	in.lent = true
 	outcome := h.Invoker.Invoke(r.Context(), c)
 	// A function that ended by itself has read its event; whatever else
 	// ended the call may have left somebody reading.
 	in.lent = outcome.Err != nil || outcome.Result != call.OK && outcome.Result != call.FunctionError
+	if to != nil {
+		return to.end(outcome)
+	}
 	return writeOutcome(w, c, outcome)
 }
 

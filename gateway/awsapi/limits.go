@@ -44,7 +44,7 @@ func (l Limits) orDefaults() Limits {
 // is not read further than an event may be long.
 func (l Limits) of(rt *route, r *http.Request) body.Limit {
 	switch {
-	case rt.operation == opInvoke:
+	case rt.operation == opInvoke, rt.operation == opInvokeStream:
 		kind := r.Header[headerInvocationType]
 		if len(kind) == 0 {
 			return l.ofInvoke(typeRequestResponse)

@@ -8,8 +8,11 @@ import (
 	"github.com/carrel-dev/carrel/iam"
 )
 
-// opInvoke is the one operation that does not go through control.
-const opInvoke = "Invoke"
+// The operations that do not go through control: calls.
+const (
+	opInvoke       = "Invoke"
+	opInvokeStream = "InvokeWithResponseStream"
+)
 
 // scope says what an operation acts on, and so what it is authorised for.
 type scope uint8
@@ -65,6 +68,7 @@ func servedRoutes() []route {
 	const tags = "/2017-03-31/tags/{Resource}"
 	return []route{
 		{method: "POST", template: one + "/invocations", operation: opInvoke, scope: onVersion},
+		{method: "POST", template: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", operation: opInvokeStream, scope: onVersion},
 
 		{method: "POST", template: functions, operation: "CreateFunction", scope: inBody, act: createFunction, code: true},
 		{method: "GET", template: functions, operation: "ListFunctions", scope: onAccount, act: listFunctions},
@@ -110,7 +114,6 @@ func servedRoutes() []route {
 // missing are the operations of Lambda that are not built: one line each of
 // method, template and name. What follows a question mark is find.
 const missing = `
-POST   /2021-11-15/functions/{}/response-streaming-invocations  InvokeWithResponseStream
 POST   /2014-11-13/functions/{}/invoke-async                    InvokeAsync
 PUT    /2020-06-30/functions/{}/code-signing-config             PutFunctionCodeSigningConfig
 DELETE /2020-06-30/functions/{}/code-signing-config             DeleteFunctionCodeSigningConfig

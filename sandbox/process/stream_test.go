@@ -62,6 +62,12 @@ func TestFunctionsGiveTheirResultInPieces(t *testing.T) {
 	if o := h.run(f, strings.Repeat("x", 400_000)); o.Result != call.FunctionError || !strings.Contains(string(o.Payload), "Function.ResponseSizeTooLarge") {
 		t.Errorf("8 MB for a caller that takes the whole: %v %v %.100q", o.Result, o.Err, o.Payload)
 	}
+	g, s := h.deploy("111111111111", readGreeter(t), small), newStream()
+	const head = `{"statusCode":201,"headers":{"content-type":"text/plain"},"cookies":["a=b"]}` + "\x00\x00\x00\x00\x00\x00\x00\x00"
+	if o := h.stream(g, `{"name":"Ada","do":"stream"}`, s); o.Result != call.OK || s.got.String() != head+"Hello, Ada!" ||
+		o.ContentType != "application/vnd.awslambda.http-integration-response" {
+		t.Errorf("a function in Go: %v %v %s %q", o.Result, o.Err, o.ContentType, s.got.String())
+	}
 	gone := newStream()
 	gone.gone = true
 	if o := h.stream(f, strings.Repeat("x", 100_000), gone); o.Result != call.OK || o.Usage.BytesOut != 2_000_000 {

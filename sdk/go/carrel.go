@@ -19,7 +19,8 @@
 // the handler, from crypto/rand or Rand.
 //
 // A handler calls other functions with Invoke and Send. It holds no
-// credentials: the platform knows which call asks.
+// credentials: the platform knows which call asks. It gives its result in
+// pieces with NewStream.
 package carrel
 
 import (

@@ -117,6 +117,9 @@ const (
 	ErrTooLarge HostError = -3
 	// ErrTooManyCalls is a call that asked as often as one may, 1,000 times.
 	ErrTooManyCalls HostError = -4
+	// ErrOutOfOrder is a Stream that began after a piece, or twice, or with a
+	// content type that is none.
+	ErrOutOfOrder HostError = -5
 )
 
 // Error implements error.
@@ -128,6 +131,8 @@ func (e HostError) Error() string {
 		return "carrel: the request is too large"
 	case ErrTooManyCalls:
 		return "carrel: the call has asked the host as often as it may"
+	case ErrOutOfOrder:
+		return "carrel: a result in pieces begins once, before the first piece, with a content type of 255 printable characters at most"
 	}
 	return "carrel: the host did not take the request (" + strconv.Itoa(int(e)) + ")"
 }

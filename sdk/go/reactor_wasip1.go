@@ -88,6 +88,21 @@ func hostCall(op uint32, request []byte) ([]byte, error) {
 	return b, nil
 }
 
+// nothing is what an empty request points to.
+var nothing [1]byte
+
+// tell has the host do an operation that has no reply.
+func tell(op uint32, request []byte) error {
+	at := &nothing[0]
+	if len(request) > 0 {
+		at = &request[0]
+	}
+	if n := carrelCall(op, at, uint32(len(request))); n != 0 {
+		return HostError(n)
+	}
+	return nil
+}
+
 func writeAll(b []byte) error {
 	for len(b) > 0 {
 		n, err := syscall.Write(1, b)
