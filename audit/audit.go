@@ -30,8 +30,9 @@ const (
 	KindActed journal.Kind = 4
 )
 
-// schema is that of records of KindCall; 1 had no Parent and no Gatekeeper.
-const schema = 2
+// schema is that of records of KindCall; 1 had no Parent and no Gatekeeper, 2
+// no Provider and no Role.
+const schema = 3
 
 // entrySchema is that of entries.
 const entrySchema = 1
@@ -76,6 +77,8 @@ func (l *Log) Allowed(g iam.Grant) uint64 {
 	b = fields.Uint(b, g.Generation())
 	b = fields.Text(b, call.Parent(c.Chain))
 	b = fields.Text(b, g.Gatekeeper())
+	b = fields.Text(b, c.Target.Provider())
+	b = fields.Text(b, c.Target.Role)
 	return l.journal.Append(KindCall, b)
 }
 
@@ -99,6 +102,11 @@ type OpenCall struct {
 	Parent string
 	// Gatekeeper is the role for which the callers before it were not asked.
 	Gatekeeper string
+	// Provider is the account of the function. It is the owner's, unless the call
+	// runs in an account that is linked to it.
+	Provider tenant.AccountID
+	// Role is the ARN of the role that it runs as.
+	Role string
 }
 
 // DecodeCall reads a record of KindCall.
@@ -116,6 +124,9 @@ func DecodeCall(b []byte) (OpenCall, error) {
 	}
 	if version >= 2 {
 		c.Parent, c.Gatekeeper = r.Text(), r.Text()
+	}
+	if c.Provider = c.Owner.Account; version >= 3 {
+		c.Provider, c.Role = tenant.AccountID(r.Text()), r.Text()
 	}
 	return c, r.Done()
 }

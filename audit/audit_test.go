@@ -56,7 +56,7 @@ func TestAllowedCallReadsBack(t *testing.T) {
 	l, r := newLog()
 	c := &call.Call{
 		RequestID: "id", Attempt: 2, Principal: principal(), Owner: tenant.Identity{Account: acme, EndTenant: "e"}, EndTenant: "blue",
-		Target:  &function.Target{FunctionUID: "f", Name: "hello", Version: "3", ARN: function.ARN("us-east-1", acme, "hello", "3")},
+		Target:  &function.Target{Account: acme, FunctionUID: "f", Name: "hello", Version: "3", ARN: function.ARN("us-east-1", acme, "hello", "3")},
 		Trigger: call.ViaEvent, Received: noon.Add(-time.Second),
 		Chain: []call.Link{{Principal: principal(), RequestID: "outer"}, {Principal: principal(), RequestID: "inner"}},
 	}
@@ -71,7 +71,7 @@ func TestAllowedCallReadsBack(t *testing.T) {
 	want := OpenCall{
 		RequestID: "id", Attempt: 2, At: noon, Principal: c.Principal.ARN, AccessKeyID: "AKIAACME", Owner: c.Owner, EndTenant: "blue",
 		FunctionUID: "f", Function: "hello", Version: "3", Trigger: call.ViaEvent, Received: c.Received, Generation: 7,
-		Parent: "inner",
+		Parent: "inner", Provider: acme,
 	}
 	if err != nil || got != want {
 		t.Errorf("read back %+v, %v; want %+v", got, err, want)

@@ -63,7 +63,7 @@ func (t *Trail) entry(r *journal.Record) (Entry, bool, error) {
 		return Entry{
 			Schema: entrySchema, RequestID: c.RequestID, At: c.At, Principal: c.Principal, AccessKey: c.AccessKeyID,
 			Account: c.Owner.Account, EndTenant: c.Owner.EndTenant, Action: iam.InvokeAction,
-			Resource: function.ARN(t.region, c.Owner.Account, c.Function, c.Version), Outcome: "allowed",
+			Resource: function.ARN(t.region, c.Provider, c.Function, c.Version), Outcome: "allowed",
 			Parent: c.Parent, Gatekeeper: c.Gatekeeper,
 		}, true, nil
 	}

@@ -39,7 +39,7 @@ func TestTrailShowsGatekeepers(t *testing.T) {
 	for _, name := range []string{"gate", "plain"} {
 		g, err := iamtest.With(open{}, d).AuthoriseCall(&call.Call{
 			RequestID: name, Principal: role(name), Owner: tenant.Identity{Account: acme}, Received: noon,
-			Target: &function.Target{FunctionUID: "f", Name: "hello", Version: "3", ARN: function.ARN("us-east-1", acme, "hello", "3")},
+			Target: &function.Target{Account: acme, FunctionUID: "f", Name: "hello", Version: "3", ARN: function.ARN("us-east-1", acme, "hello", "3")},
 			Chain:  []call.Link{{Principal: principal(), RequestID: "outer", Owner: tenant.Identity{Account: acme}}},
 		})
 		if err != nil {

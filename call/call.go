@@ -28,7 +28,9 @@ type Call struct {
 	// Attempt counts from 1; only asynchronous calls have more than one.
 	Attempt   int
 	Principal Principal
-	// Owner is the account of the function and the end tenant named by the caller.
+	// Owner is who the call belongs to and is charged to: the account of the
+	// function and the end tenant named by the caller, or the account that is
+	// linked for that end tenant.
 	Owner tenant.Identity
 	// EndTenant is the end tenant's name; empty if none.
 	EndTenant tenant.EndTenantID
@@ -70,6 +72,16 @@ const (
 	MaxResult   = 6_291_556
 	MaxStreamed = 200 << 20
 )
+
+// Asked is whose function was asked for, and for which end tenant. It differs
+// from Owner where the call runs in an account that is linked to the function's:
+// who may call is decided by the function's account, and all else is the other's.
+func (c *Call) Asked() tenant.Identity {
+	if in := c.Target.Instance; in != nil {
+		return tenant.Identity{Account: in.Provider, EndTenant: in.EndTenantUID}
+	}
+	return c.Owner
+}
 
 // TenantID is the name the guest and the logs see: the end tenant if there
 // is one, else the account's slug.

@@ -87,6 +87,13 @@ type Session struct {
 	// internal id in the principal's account; empty for all others.
 	EndTenant    tenant.EndTenantID `json:"endTenant,omitempty"`
 	EndTenantUID tenant.UID         `json:"endTenantUid,omitempty"`
+	// EndTenantOf is the account whose end tenant EndTenant is; empty if it is the
+	// principal's. It is the provider's, where its function runs in an account that
+	// is linked to it.
+	EndTenantOf tenant.AccountID `json:"endTenantOf,omitempty"`
+	// Template is the internal id of the role that Issuer was derived from, and
+	// whose policies the session has; empty if it was not derived.
+	Template tenant.UID `json:"template,omitempty"`
 	// RequestID is the call that the session was made for and ends with, and
 	// FunctionVersion the ARN of what runs; empty for all others.
 	RequestID       string `json:"requestId,omitempty"`
@@ -99,6 +106,23 @@ type Session struct {
 	// with, the oldest first, and whose they are: when one of them ends by
 	// revocation, so does it.
 	From []string `json:"from,omitempty"`
+}
+
+// ActsFor gives the end tenant of an account that a principal's session acts
+// for; empty if it acts for none of it.
+func (p *Principal) ActsFor(account tenant.AccountID) (tenant.EndTenantID, tenant.UID) {
+	s := p.Session
+	if s == nil || s.EndTenantUID == "" {
+		return "", ""
+	}
+	of := s.EndTenantOf
+	if of == "" {
+		of = p.Account
+	}
+	if of != account {
+		return "", ""
+	}
+	return s.EndTenant, s.EndTenantUID
 }
 
 // Tag is a key and its value. Keys that differ only by case are the same.

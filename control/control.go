@@ -76,12 +76,14 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/prove"
 	"github.com/carrel-dev/carrel/iam/token"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/tenant"
@@ -185,6 +187,7 @@ type Service struct {
 	tokens         *token.Ring
 	opened         *openedTokens
 	live           func(requestID string) bool
+	strategy       func(*call.Call) isolation.Strategy
 	issues         sync.Map // tenant.AccountID -> *rate.Limiter, of sessions
 	builds         *builds
 	garbage        garbage

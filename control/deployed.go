@@ -32,6 +32,8 @@ type deployed struct {
 	routes      map[string]route
 	// tags are the function's, as decisions take them.
 	tags []call.Tag
+	// instances are what was derived from it for end tenants.
+	instances instances
 }
 
 // route is where calls with one qualifier go.

@@ -201,6 +201,10 @@ func (b *viewer) function(d *deployed) {
 	}
 	for i := range max(len(roles), len(policies)) {
 		f := prove.Function{ARN: d.arn(""), Role: roles[min(i, len(roles)-1)], PerTenant: d.Tenancy != "", Tags: d.Tags}
+		if f.PerTenant {
+			// Whatever the strategy is now: it can be changed without a proof.
+			f.Derived = derivedRoleARN(d.Account, d.Name, prove.EndTenantMark)
+		}
 		if i < len(policies) {
 			f.Policy = policies[i]
 		}

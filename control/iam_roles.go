@@ -130,7 +130,13 @@ func (e *edit) trust(text string) (map[string]tenant.UID, error) {
 // an account is not bound to any id, and neither is a federated user's, whose
 // name is given anew with each session.
 func (s *Service) principalID(arn string) (uid tenant.UID, bound, found bool) {
-	return directory.PrincipalID(arn, s.ix.identities.get)
+	if uid, bound, found = directory.PrincipalID(arn, s.ix.identities.get); found {
+		return uid, bound, found
+	}
+	if derived, is, there := s.derivedNamed(arn); is {
+		return derived, true, there
+	}
+	return uid, bound, found
 }
 
 // GetRole gives a role.

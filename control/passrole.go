@@ -9,6 +9,7 @@ import (
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -101,6 +102,9 @@ func (s *Service) assumable(r *directory.Role, f *functionRecord) bool {
 // deleted, also if another role has its name now. Whether the role still
 // trusts Lambda is not looked at.
 func (s *Service) ExecutionRole(t *function.Target) (*directory.Role, bool) {
+	if t.Instance != nil && t.Instance.Strategy == isolation.Function {
+		return s.derivedRole(t)
+	}
 	in, found := s.ix.identities.get(t.Account)
 	if !found {
 		return nil, false

@@ -197,6 +197,7 @@ func (s *Service) AssumeRole(ctx context.Context, g iam.Grant, also []iam.Grant,
 	if old := p.Session; old != nil {
 		session.Caps, session.Chained = slices.Clone(old.Caps), p.Type == call.TypeRole
 		session.EndTenant, session.EndTenantUID = old.EndTenant, old.EndTenantUID
+		session.EndTenantOf = old.EndTenantOf
 		session.RequestID, session.FunctionVersion = old.RequestID, old.FunctionVersion
 	}
 	return s.dealRole(role, in.SessionName, session, packed)

@@ -48,6 +48,9 @@ func (s *Service) Subject(p *call.Principal) (*iam.Subject, bool) {
 		return in.UserSubject(s.compiler, u, around)
 	case call.TypeRole:
 		r, found := roleOf(in, p)
+		if !found && p.Session != nil && p.Session.Template != "" {
+			r, found = templateOf(in, p)
+		}
 		if !found {
 			return nil, false
 		}

@@ -139,6 +139,8 @@ type EventConfig struct {
 // Target is one runnable version, resolved and immutable: what the request
 // path needs of a function, without a look into the store.
 type Target struct {
+	// Account is where it runs: the function's account, or the one that is linked
+	// to it for an end tenant.
 	Account     tenant.AccountID
 	AccountUID  tenant.UID
 	AccountSlug tenant.Slug
@@ -165,6 +167,8 @@ type Target struct {
 	// Recursive says that the function may be called on in a chain that it is
 	// in already.
 	Recursive bool
+	// Instance says which end tenant's own this is; nil for the function itself.
+	Instance *Instance
 	// Asked is the function's ARN with the qualifier that the caller asked for,
 	// or without one.
 	Asked string

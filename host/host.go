@@ -40,6 +40,9 @@ type Role struct {
 	// Name is the role's, without its path; ID the public id, UID the internal one.
 	Name, ID string
 	UID      tenant.UID
+	// Template is the internal id of the role that it was derived from; empty if
+	// it is none.
+	Template tenant.UID
 }
 
 // Config is what a Service needs; all of it.
@@ -118,12 +121,14 @@ func (s *Service) next(ctx context.Context, c *call.Call, in *invocation) (*call
 		}),
 	}
 	if n.Owner.Account = ref.Account; ref.Account == "" {
-		n.Owner.Account = c.Owner.Account
+		// In whichever account it runs, a name alone means what it means to the
+		// code's author.
+		n.Owner.Account = c.Target.Provider()
 	}
 	if !there {
 		return nil, s.withoutRole(ctx, n, function.ARN(s.Region, n.Owner.Account, ref.Name, ref.Qualifier))
 	}
-	if n.Owner.Account != c.Owner.Account {
+	if n.Owner.Account != c.Target.Account {
 		// Decided before anything of that account is looked at, also for the
 		// end tenant that is named: a caller without a right there cannot learn
 		// what exists.
@@ -201,12 +206,21 @@ func (s *Service) session(c *call.Call) (call.Principal, bool) {
 		ARN:    "arn:aws:sts::" + string(t.Account) + ":assumed-role/" + role.Name + "/" + string(t.Name),
 		UserID: role.ID + ":" + string(t.Name),
 		Session: &call.Session{
-			ID: c.RequestID, Issuer: t.Role, IssuerUID: role.UID, Name: string(t.Name),
+			ID: c.RequestID, Issuer: t.Role, IssuerUID: role.UID, Template: role.Template, Name: string(t.Name),
 			Issued: issued, Expires: issued.Add(t.Limits.Timeout),
-			EndTenant: c.EndTenant, EndTenantUID: c.Owner.EndTenant,
+			EndTenant: c.EndTenant, EndTenantUID: c.Asked().EndTenant, EndTenantOf: elsewhere(t),
 			RequestID: c.RequestID, FunctionVersion: t.ARN,
 		},
 	}, there
+}
+
+// elsewhere gives the account whose end tenant a call is for where it runs in
+// another one.
+func elsewhere(t *function.Target) tenant.AccountID {
+	if provider := t.Provider(); provider != t.Account {
+		return provider
+	}
+	return ""
 }
 
 // withoutRole refuses a call of a function whose execution role is gone. What
@@ -265,7 +279,7 @@ func (s *Service) endTenant(ctx context.Context, n *call.Call, named tenant.EndT
 // the account that is called; nil if none does.
 func boundTo(n *call.Call) *call.Session {
 	of := func(p *call.Principal) *call.Session {
-		if p.Account == n.Owner.Account && p.Session != nil && p.Session.EndTenant != "" {
+		if _, uid := p.ActsFor(n.Owner.Account); uid != "" {
 			return p.Session
 		}
 		return nil

@@ -24,6 +24,12 @@ func (a *Authority) decide(d *decision) (Grant, error) {
 	if err := a.served(r); err != nil {
 		return Grant{}, err
 	}
+	if d.call != nil && d.call.Owner.Account != r.Owner.Account {
+		// It runs in an account that is linked to the function's.
+		if err := a.accountServed(r, d.call.Owner.Account); err != nil {
+			return Grant{}, err
+		}
+	}
 	if !ownedBy(r.Resource, r.Owner.Account) || !actsForItself(r) {
 		return Grant{}, a.denied(r, refusal{})
 	}
@@ -93,11 +99,8 @@ func actsForItself(r *Request) bool {
 		if i >= 0 {
 			p = &r.Chain[i].Principal
 		}
-		s := p.Session
-		if s == nil || s.EndTenantUID == "" || p.Account != r.Owner.Account {
-			continue
-		}
-		if r.Owner.EndTenant != "" && r.Owner.EndTenant != s.EndTenantUID || r.EndTenant != "" && r.EndTenant != s.EndTenant {
+		id, uid := p.ActsFor(r.Owner.Account)
+		if uid != "" && (r.Owner.EndTenant != "" && r.Owner.EndTenant != uid || r.EndTenant != "" && r.EndTenant != id) {
 			return false
 		}
 	}

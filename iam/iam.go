@@ -127,7 +127,7 @@ func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
 		Principal: c.Principal,
 		Action:    InvokeAction,
 		Resource:  c.Target.Resource(),
-		Owner:     c.Owner,
+		Owner:     c.Asked(),
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,
 	}})

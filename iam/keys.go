@@ -150,8 +150,8 @@ func fillPrincipal(c *policy.Context, p *call.Principal, s *Subject) {
 func fillTenant(c *policy.Context, r *Request, w who) {
 	p := w.principal
 	own := string(p.Tenant)
-	if p.Session != nil && p.Session.EndTenant != "" {
-		own = string(p.Session.EndTenant)
+	if id, _ := p.ActsFor(p.Account); id != "" {
+		own = string(id)
 		c.SetName(keyEndTenant, own)
 	}
 	id := own

@@ -44,7 +44,10 @@ type Pipeline struct {
 	Logs      Logs
 	Counter   Counter
 	Queue     Queue
-	Now       func() time.Time
+	// Place finds the instance that serves a call's end tenant, and makes the call
+	// one of it. An error says why there is none; the call then stays as it is.
+	Place func(*call.Call) error
+	Now   func() time.Time
 }
 
 // tailBytes is how much of a call's log X-Amz-Log-Result carries, as in Lambda.
@@ -55,7 +58,11 @@ func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
 	if err := checkChain(c); err != nil {
 		return p.refuse(ctx, c, err)
 	}
+	unplaced := p.Place(c)
 	grant, err := p.Authority.AuthoriseCall(c)
+	if err == nil {
+		err = unplaced // which is told to those only who may call
+	}
 	if err != nil {
 		return p.refuse(ctx, c, err)
 	}
@@ -148,7 +155,7 @@ func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Ou
 		o.Result = call.Throttled
 	}
 	p.Audit.Refuse(ctx, iam.Request{
-		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.Resource(), Owner: c.Owner,
+		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.Resource(), Owner: c.Asked(),
 		EndTenant: c.EndTenant, Chain: c.Chain,
 	}, c.RequestID, err)
 	p.Counter.Count(c, o)

@@ -83,6 +83,7 @@ func (f *fixture) open(t testing.TB) {
 	authority := iamtest.Authority(f.world)
 	f.journal = j
 	f.Pipeline = &Pipeline{
+		Place:     func(*call.Call) error { return nil },
 		Authority: authority, Sandbox: f.driver, Audit: audit.New(j, time.Now), Ledger: meter.NewLedger(j), Logs: f.sink, Counter: f.sink, Queue: f.sink, Now: time.Now,
 		Admission: admit.New(authority, func(tenant.AccountID) admit.Plan { return admit.Plan{Concurrency: 1} }, time.Now),
 	}

@@ -55,5 +55,9 @@ func (c hostControl) Role(t *function.Target) (host.Role, bool) {
 	if !found {
 		return host.Role{}, false
 	}
-	return host.Role{Name: r.Name, ID: r.ID, UID: r.UID}, true
+	made := host.Role{Name: r.Name, ID: r.ID, UID: r.UID}
+	if t.Instance != nil {
+		made.Template = t.Instance.TemplateUID
+	}
+	return made, true
 }

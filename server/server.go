@@ -235,6 +235,7 @@ func (n *Node) recoverUsage(context.Context) error {
 		return err
 	}
 	n.pipeline = &invoke.Pipeline{
+		Place:     n.control.Place,
 		Authority: n.control.Authority(), Admission: n.admit, Sandbox: n.driver,
 		Audit: n.audit, Ledger: n.ledger, Logs: n.logs, Counter: n.metrics, Now: time.Now,
 	}

@@ -8,6 +8,7 @@ package tenant
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -85,6 +86,19 @@ func NewUID() UID {
 	var b [16]byte
 	rand.Read(b[:]) // never fails (crypto/rand, since Go 1.24)
 	return UID(uidEncoding.EncodeToString(b[:]))
+}
+
+// DeriveUID gives the internal id of what there is one of for each combination
+// of others, such as a function and an end tenant. As theirs are random and
+// never used again, so is it.
+func DeriveUID(sort string, of ...UID) UID {
+	h := sha256.New()
+	h.Write([]byte(sort))
+	for _, uid := range of {
+		h.Write([]byte{0})
+		h.Write([]byte(uid))
+	}
+	return UID(uidEncoding.EncodeToString(h.Sum(nil)[:16]))
 }
 
 // NewAccountID makes a random account number that does not begin with zero,

@@ -435,7 +435,8 @@ func mayBe(s *statement, who caller) bool {
 	if p == nil {
 		return false
 	}
-	return s.NotPrincipal || p.Any || who.account != "" && lists(p, who)
+	return s.NotPrincipal || p.Any || who.account != "" && (lists(p, who) ||
+		slices.ContainsFunc(p.AWS, func(arn string) bool { return oneOf(arn, who.arn) }))
 }
 
 // surely tells whether a statement is about a caller for sure.

@@ -157,11 +157,20 @@ func (j *judgement) any(all *lang, except []string) *stand {
 func (j *judgement) fix(s *stand) *stand {
 	s.world.meter = &j.meter
 	for key, value := range j.fixed {
-		text := words{{kind: textPiece, text: value}}
+		text := s.marked(value)
 		s.world.means[key] = meaning{known: true, text: text}
 		s.world.known[key] = facts{always: true, alone: true, must: [][]words{{text}}}
 	}
 	return s
+}
+
+// marked gives a text in which the asking tenant's id replaced EndTenantMark.
+func (s *stand) marked(text string) words {
+	before, after, family := strings.Cut(text, EndTenantMark)
+	if !family {
+		return words{{kind: textPiece, text: text}}
+	}
+	return join(slices.Concat(words{{kind: textPiece, text: before}}, s.tenant, words{{kind: textPiece, text: after}}))
 }
 
 // places gives those to judge as a stand sees them.

@@ -83,10 +83,18 @@ type Function struct {
 	// PerTenant says that each call is made for an end tenant: the session of
 	// the execution role then carries that end tenant's id.
 	PerTenant bool
+	// Derived is the ARN of the roles that are derived from Role for the end
+	// tenants of the function, with EndTenantMark where the end tenant's id
+	// stands; empty if there are none. They have Role's policies and are the
+	// platform's: nobody can assume, pass or change one.
+	Derived string
 	// Policy is the resource policy; nil if there is none.
 	Policy *Policy
 	Tags   map[string]string
 }
+
+// EndTenantMark stands in Function.Derived for the id of an end tenant.
+const EndTenantMark = "{tenant}"
 
 // Resource is anything else that an account owns: a bucket, a table, a queue.
 type Resource struct {

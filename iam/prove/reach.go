@@ -21,6 +21,8 @@ const (
 type post struct {
 	role *Principal
 	end  bool
+	// of is the ARN of the role that role is derived from; empty if it is none.
+	of   string
 	path []Step
 	// doubtful says that a step on the way was not confirmed.
 	doubtful bool
@@ -51,7 +53,7 @@ func (p *Prover) deputies(e *environment, a *Account) Report {
 		key = append(key, u.ARN, digests(u.Policies), u.Boundary.digest(), u.Trust.digest(), tagsDigest(u.Tags), fmt.Sprint(u.Gatekeeper))
 	}
 	for i := range a.Functions {
-		key = append(key, a.Functions[i].ARN, a.Functions[i].Role, fmt.Sprint(a.Functions[i].PerTenant), a.Functions[i].Policy.digest())
+		key = append(key, a.Functions[i].ARN, a.Functions[i].Role, fmt.Sprint(a.Functions[i].PerTenant), a.Functions[i].Derived, a.Functions[i].Policy.digest())
 	}
 	for i := range a.Resources {
 		key = append(key, a.Resources[i].ARN, a.Resources[i].Policy.digest())
@@ -67,18 +69,24 @@ func (c *crowd) report() Report {
 	for i := range c.account.Functions {
 		if f := &c.account.Functions[i]; f.PerTenant && c.roles[f.Role] != nil {
 			queue = append(queue, post{role: c.roles[f.Role], end: true})
+			if derived := c.derived(f); derived != nil {
+				queue = append(queue, post{role: derived, end: true, of: f.Role})
+			}
 		}
 	}
-	seen := map[string]bool{}
+	seen, violated := map[string]bool{}, map[string]bool{}
 	for len(queue) > 0 {
 		at := queue[0]
 		queue = queue[1:]
-		name := fmt.Sprint(at.role.ARN, at.end)
-		if seen[name] {
-			continue
+		if seen[at.name()] || violated[at.of] {
+			continue // what a template reaches too far is said once
 		}
-		seen[name] = true
-		out.merge(c.data(&at), nil)
+		seen[at.name()] = true
+		data := c.data(&at)
+		if data.Result == Violated {
+			violated[at.role.ARN] = true
+		}
+		out.merge(data, nil)
 		out.merge(c.control(&at), nil)
 		queue = append(queue, c.steps(&at)...)
 	}
@@ -86,13 +94,27 @@ func (c *crowd) report() Report {
 	return out
 }
 
+// name tells a post from all others.
+func (at *post) name() string { return fmt.Sprint(at.role.ARN, at.end, " ", at.of) }
+
+// derived gives what stands for the roles that are derived for the end tenants
+// of a function; nil if there are none.
+func (c *crowd) derived(f *Function) *Principal {
+	template := c.roles[f.Role]
+	if f.Derived == "" || template == nil {
+		return nil
+	}
+	role := *template
+	role.ARN, role.Trust = f.Derived, nil
+	return &role
+}
+
 // judgement gives that of a post.
 func (c *crowd) judgement(at *post) *judgement {
-	name := fmt.Sprint(at.role.ARN, at.end)
-	if c.made[name] == nil {
-		c.made[name] = c.prepare(at)
+	if c.made[at.name()] == nil {
+		c.made[at.name()] = c.prepare(at)
 	}
-	return c.made[name]
+	return c.made[at.name()]
 }
 
 func (c *crowd) prepare(at *post) *judgement {
@@ -292,7 +314,7 @@ func (c *crowd) steps(at *post) []post {
 			return
 		}
 		path := append(at.path[:len(at.path):len(at.path)], Step{From: at.role.ARN, To: to.ARN, By: by})
-		out = append(out, post{to, end, path, at.doubtful || !sure})
+		out = append(out, post{role: to, end: end, path: path, doubtful: at.doubtful || !sure})
 	}
 	for i := range c.account.Principals {
 		to := &c.account.Principals[i]
@@ -401,7 +423,16 @@ func direct(s *policy.Statement, role string) bool {
 		return s.Principals != nil
 	}
 	session := "arn:aws:sts::" + accountOf(role) + ":assumed-role/" + role[strings.LastIndexByte(role, '/')+1:] + "/"
-	return slices.ContainsFunc(s.Principals.AWS, func(arn string) bool { return arn == role || strings.HasPrefix(arn, session) })
+	session, _, _ = strings.Cut(session, EndTenantMark)
+	return slices.ContainsFunc(s.Principals.AWS, func(arn string) bool {
+		return arn == role || strings.HasPrefix(arn, session) || oneOf(arn, role)
+	})
+}
+
+// oneOf tells whether an ARN is one of the roles that family stands for.
+func oneOf(arn, family string) bool {
+	before, after, is := strings.Cut(family, EndTenantMark)
+	return is && len(arn) > len(before)+len(after) && strings.HasPrefix(arn, before) && strings.HasSuffix(arn, after)
 }
 
 // assumes tells whether a post can take on a role: its trust policy has to let
@@ -452,7 +483,8 @@ func (j *judgement) grants(action, resource string, t *trust) (sure, may bool) {
 		owner := accountOf(resource)
 		w.request = policy.Request{
 			Action: action, Resource: resource, ResourceAccount: owner, Context: w.made(),
-			Principal: policy.Principal{Type: policy.Role, Account: owner, ARN: "arn:aws:sts::" + owner + ":assumed-role/any/session", Issuer: j.fixed["aws:principalarn"]},
+			Principal: policy.Principal{Type: policy.Role, Account: owner, ARN: "arn:aws:sts::" + owner + ":assumed-role/any/session",
+				Issuer: strings.Replace(j.fixed["aws:principalarn"], EndTenantMark, id, 1)},
 		}
 		l := j.layers()
 		if t != nil {

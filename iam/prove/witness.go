@@ -147,7 +147,7 @@ func (j *judgement) confirm(id string, p *place, c *actionClass, s *solution) *c
 		}
 		w := &confirmed{tenant: id, owner: owner, context: s.context()}
 		w.request = policy.Request{
-			Action: c.name, Resource: r, Principal: j.asker(), Context: w.made(),
+			Action: c.name, Resource: r, Principal: j.asker(id), Context: w.made(),
 		}
 		w.request.ResourceAccount = w.request.Principal.Account
 		if policy.Evaluate(&w.request, j.layers()).Verdict == policy.Allowed {
@@ -157,9 +157,9 @@ func (j *judgement) confirm(id string, p *place, c *actionClass, s *solution) *c
 	return nil
 }
 
-// asker is the principal of witnesses.
-func (j *judgement) asker() policy.Principal {
-	role := j.principal
+// asker is the principal of witnesses, for the tenant that asks.
+func (j *judgement) asker(tenant string) policy.Principal {
+	role := strings.Replace(j.principal, EndTenantMark, tenant, 1)
 	if role == "" {
 		role = "arn:aws:iam::" + account + ":role/any"
 	}

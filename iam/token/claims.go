@@ -137,8 +137,9 @@ func (r *Ring) plaintext(op string, c *Claims) ([]byte, error) {
 	return b, nil
 }
 
-// schema is the form of what is sealed. Fields are only ever added at the end.
-const schema = 1
+// schema is the form of what is sealed. Fields are only ever added at the end;
+// 1 had no EndTenantOf and no Template.
+const schema = 2
 
 // mostItems bounds every list in a token.
 const mostItems = 64
@@ -166,7 +167,8 @@ func (c *Claims) encode(b []byte) []byte {
 			b = fields.Text(b, text)
 		}
 	}
-	return b
+	b = fields.Text(b, s.EndTenantOf)
+	return fields.Text(b, s.Template)
 }
 
 func flag(b bool) string {
@@ -177,7 +179,7 @@ func flag(b bool) string {
 }
 
 func parseClaims(b []byte) (*Claims, error) {
-	f, _, err := fields.Read(b, schema)
+	f, version, err := fields.Read(b, schema)
 	if err != nil {
 		return nil, ErrInvalid
 	}
@@ -202,6 +204,9 @@ func parseClaims(b []byte) (*Claims, error) {
 	}
 	s.Transitive, s.Policies, s.Managed = list(f, mostItems), list(f, mostItems), list(f, mostItems)
 	s.Caps, s.From = list(f, mostItems), list(f, mostItems)
+	if version >= 2 {
+		s.EndTenantOf, s.Template = tenant.AccountID(f.Text()), tenant.UID(f.Text())
+	}
 	if f.Done() != nil || s.ID == "" || p.Account == "" {
 		return nil, ErrInvalid
 	}

@@ -230,7 +230,7 @@ func (d *Driver) slot(job sandbox.Job) *slot {
 
 func (d *Driver) group(c *call.Call) *group {
 	key := groupKey{
-		owner: c.Owner, account: c.Target.AccountUID, function: c.Target.FunctionUID, version: c.Target.Version,
+		owner: c.Owner, account: c.Target.CodeOwner(), function: c.Target.FunctionUID, version: c.Target.Version,
 		artifact: c.Target.Artifact, memoryMB: c.Target.Limits.MemoryMB,
 	}
 	return d.groupOf(key)
