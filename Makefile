@@ -18,8 +18,19 @@ build: ## build bin/carrel and bin/carrel-worker, both static
 demo: build ## start a node in a temporary folder and show what it does
 	$(GO) run ./test/demo -bin $(BIN)
 
+RUNSC := $(BIN)/runsc
+
+# What is cached is the binary: it is made anew when its pin changes. Without
+# PIE: gVisor does not support it.
+$(RUNSC): tools/runsc/go.mod
+	$(GO) build -C tools/runsc -trimpath -ldflags '-s -w' -buildmode=exe -o $(abspath $@) gvisor.dev/gvisor/runsc
+	@touch $@
+
+.PHONY: runsc
+runsc: $(RUNSC) ## build bin/runsc, gVisor's runtime, for the wall kernel (the first time some minutes)
+
 .PHONY: test
-test: ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds only
+test: runsc ## vet, lint and test everything; random tests for 20 rounds, fuzz seeds only
 	$(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
 	GOOS=darwin GOARCH=arm64 $(GO) build ./cmd/carrel
