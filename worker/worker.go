@@ -44,14 +44,20 @@ var errTakenBack = errors.New("taken back by the node")
 
 // Serve confines this process and runs calls until the node closes the
 // socket. It returns why it ended; nil if the node ended it.
-func Serve() error {
+func Serve() error { return serve(jail.Enter) }
+
+// ServeInside is Serve for a process that has a kernel of its own, which is
+// its wall: it gives up by itself what it does not need there either.
+func ServeInside() error { return serve(jail.EnterInside) }
+
+func serve(enter func(jail.Profile) (jail.Report, error)) error {
 	// The heap is small and the garbage little: the collector hardly ever runs.
 	debug.SetGCPercent(400)
 	engine, err := wasm.NewEngine()
 	if err != nil {
 		return err
 	}
-	report, err := jail.Enter(jail.Worker())
+	report, err := enter(jail.Worker())
 	if err != nil {
 		return err
 	}

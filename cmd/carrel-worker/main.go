@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/carrel-dev/carrel/sandbox/gvisor"
 	"github.com/carrel-dev/carrel/sandbox/jail"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/worker"
@@ -30,6 +31,10 @@ func run(args []string, stderr io.Writer) int {
 		return jail.Probe()
 	case "worker":
 		err = worker.Serve()
+	case "box":
+		err = box(args[1:])
+	case "inside":
+		err = inside(args[1:])
 	case "compile":
 		err = worker.Compile()
 	case "native":
@@ -53,4 +58,19 @@ func spawn(args []string) error {
 		return err
 	}
 	return spawner.Serve(jail.Socket, cfg)
+}
+
+func box(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("box takes its configuration and nothing else")
+	}
+	return gvisor.Box(args[0])
+}
+
+// inside is what runs with a kernel of its own.
+func inside(args []string) error {
+	if len(args) == 1 && args[0] == "worker" {
+		return worker.ServeInside()
+	}
+	return fmt.Errorf("unknown mode %q inside a sandbox", args)
 }

@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"trigger":   {"admit", "audit", "bus", "call", "fault", "function", "iam", "meter", "secret", "store", "tenant", "isolation"},
 	"gateway":   {"admit", "audit", "call", "control", "fault", "function", "iam", "meter", "observe", "tenant", "isolation"},
 	"server":    {"*"},
-	"cmd":       {"config", "fault", "iam/policy", "iam/prove", "iam/simulate", "iam/token", "server", "worker", "sandbox/jail", "internal", "isolation"},
+	"cmd":       {"config", "fault", "iam/policy", "iam/prove", "iam/simulate", "iam/token", "server", "worker", "sandbox/gvisor", "sandbox/jail", "internal", "isolation"},
 	"sdk":       {},
 	"examples":  {"sdk"},
 	"test":      {"*"},

@@ -220,20 +220,37 @@ var ErrAbsent = errors.New("cgroup: the controller is absent")
 
 // CPUTime gives the CPU time that the group has used.
 func (g *Group) CPUTime() (time.Duration, error) {
-	file, version := g.file(CPUAcct, "cpuacct.usage", "cpu.stat")
-	switch version {
-	case 1:
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return 0, err
-		}
-		ns, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-		return time.Duration(ns), err
-	case 2:
-		us, err := field(file, "usage_usec")
-		return time.Duration(us) * time.Microsecond, err
+	file := g.CPUTimeFile()
+	if file == "" {
+		return 0, ErrAbsent
 	}
-	return 0, ErrAbsent
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return ParseCPUTime(b)
+}
+
+// CPUTimeFile gives the file that ParseCPUTime reads, which every user may
+// read; empty if the controller is absent.
+func (g *Group) CPUTimeFile() string {
+	file, _ := g.file(CPUAcct, "cpuacct.usage", "cpu.stat")
+	return file
+}
+
+// ParseCPUTime reads the CPU time off the content of a file that CPUTimeFile
+// names: a number of nanoseconds (version 1), or a line usage_usec among
+// others (version 2).
+func ParseCPUTime(content []byte) (time.Duration, error) {
+	text := string(content)
+	for line := range strings.Lines(text) {
+		if us, ok := strings.CutPrefix(line, "usage_usec "); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(us), 10, 64)
+			return time.Duration(n) * time.Microsecond, err
+		}
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return time.Duration(ns), err
 }
 
 // OOMKills counts the processes of the group that were killed because the

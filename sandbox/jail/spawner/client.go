@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/sandbox/jail/cgroup"
 )
 
 // Config says how the node starts its spawner.
@@ -49,6 +51,7 @@ type Client struct {
 
 // tenure is what the client knows of a slot that is in use.
 type tenure struct {
+	kind    Kind
 	spawned chan spawned // takes one
 	process *Process     // nil until spawned
 	limited chan string  // set while SetLimits waits
@@ -67,24 +70,13 @@ func Start(cfg Config) (*Client, error) {
 	if err := cfg.Server.Validate(); err != nil {
 		return nil, fault.Wrap(opName, fault.Invalid, err, "The spawner's configuration is not valid.")
 	}
-	arg, err := json.Marshal(cfg.Server)
-	if err != nil {
-		return nil, fault.Wrap(opName, fault.Internal, err, "encode configuration")
-	}
 	conn, theirs, err := seqpacketPair()
 	if err != nil {
 		return nil, fault.Wrap(opName, fault.Unavailable, err, "The socket to the spawner cannot be made.")
 	}
 	defer theirs.Close()
-	cmd := exec.Command(cfg.Binary, "spawner", string(arg))
-	cmd.Env = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=2"}
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stderr = cfg.Log
-	if cfg.Log == nil {
-		cmd.Stderr = os.Stderr
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	cmd, err := cfg.start(theirs)
+	if err != nil {
 		conn.Close()
 		return nil, fault.Wrap(opName, fault.Unavailable, err, "The spawner %s cannot be started.", cfg.Binary).
 			WithRemedy("Install carrel-worker beside carrel, executable for the node's user.")
@@ -107,6 +99,42 @@ func Start(cfg Config) (*Client, error) {
 	}
 	go c.read()
 	return c, nil
+}
+
+// start starts the spawner's process. If it makes sandboxes of the wall
+// kernel and may, it gets a mount namespace of its own, where it can show its
+// children files that their users do not reach by name.
+func (cfg Config) start(socket *os.File) (*exec.Cmd, error) {
+	try := func(staged bool) (*exec.Cmd, error) {
+		server, attr := cfg.Server, &syscall.SysProcAttr{Setsid: true}
+		if server.Kernel != nil {
+			kernel := *server.Kernel
+			kernel.Staged = staged
+			server.Kernel = &kernel
+		}
+		if staged {
+			attr.Unshareflags = syscall.CLONE_NEWNS
+		}
+		arg, err := json.Marshal(server)
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.Command(cfg.Binary, "spawner", string(arg))
+		cmd.Env = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=2"}
+		cmd.ExtraFiles = []*os.File{socket}
+		cmd.Stderr = cfg.Log
+		if cfg.Log == nil {
+			cmd.Stderr = os.Stderr
+		}
+		cmd.SysProcAttr = attr
+		return cmd, cmd.Start()
+	}
+	if cfg.Server.Kernel != nil && os.Geteuid() == 0 {
+		if cmd, err := try(true); !errors.Is(err, syscall.EPERM) {
+			return cmd, err
+		}
+	}
+	return try(false)
 }
 
 func seqpacketPair() (*net.UnixConn, *os.File, error) {
@@ -188,7 +216,7 @@ func (c *Client) Close() error {
 // first, a process that comes into being all the same is killed.
 func (c *Client) Spawn(ctx context.Context, kind Kind, l Limits) (*Process, error) {
 	const opName = "spawner.Spawn"
-	t := &tenure{spawned: make(chan spawned, 1)}
+	t := &tenure{kind: kind, spawned: make(chan spawned, 1)}
 	slot, err := c.take(t)
 	if err != nil {
 		return nil, err
@@ -319,6 +347,12 @@ func (c *Client) begin(t *tenure, e event, fds []int) {
 	}
 	stderr := os.NewFile(uintptr(fds[1]), "standard error of a jailed process")
 	p := &Process{Slot: e.slot, PID: int(e.pid), Conn: conn, Stderr: stderr, client: c, done: make(chan struct{})}
+	if t.kind.Kernel() {
+		p.group = true
+		if e.text != "" {
+			p.usage, _ = os.Open(e.text) // without it CPUTime says so
+		}
+	}
 	t.process = p
 	if err != nil {
 		stderr.Close()
@@ -370,6 +404,8 @@ type Process struct {
 	Stderr *os.File
 
 	client *Client
+	group  bool     // its processor time is that of a group of processes
+	usage  *os.File // where that is, nil if nowhere
 	done   chan struct{}
 	exit   Exit
 }
@@ -431,6 +467,10 @@ func (p *Process) Wait() Exit {
 // closes. It does not kill: use Kill for a process that is not trusted to end.
 func (p *Process) Close() error { return errors.Join(p.Conn.Close(), p.Stderr.Close()) }
 
+// ErrNoCPUTime is the error of CPUTime for a process of the wall kernel on a
+// host without a cgroup that counts.
+var ErrNoCPUTime = errors.New("spawner: the processor time of the process is not counted on this host")
+
 // CPUTime gives the CPU time that the process has used, as the kernel counts
 // it.
 func (p *Process) CPUTime() (time.Duration, error) {
@@ -438,13 +478,27 @@ func (p *Process) CPUTime() (time.Duration, error) {
 	case <-p.done:
 		return p.exit.CPUTime, nil
 	default:
+	}
+	if !p.group {
 		return CPUTime(p.PID)
 	}
+	if p.usage == nil {
+		return 0, ErrNoCPUTime
+	}
+	var room [1024]byte
+	n, err := p.usage.ReadAt(room[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, fmt.Errorf("spawner: %w", err)
+	}
+	return cgroup.ParseCPUTime(room[:n])
 }
 
 func (p *Process) end(e Exit) {
 	p.exit = e
 	close(p.done)
+	if p.usage != nil {
+		p.usage.Close()
+	}
 }
 
 // String names the process for logs.

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"regexp"
 
+	"github.com/carrel-dev/carrel/sandbox/gvisor"
 	"github.com/carrel-dev/carrel/sandbox/jail/cgroup"
 )
 
@@ -26,6 +28,21 @@ type ServerConfig struct {
 	// MaxMemoryBytes is the largest memory limit of a slot, and what a slot
 	// without limit gets.
 	MaxMemoryBytes uint64 `json:"maxMemoryBytes"`
+	// Kernel says how sandboxes of the wall kernel are made; nil makes none.
+	Kernel *KernelConfig `json:"kernel,omitempty"`
+}
+
+// KernelConfig says how sandboxes of the wall kernel are made.
+type KernelConfig struct {
+	// Runtime is the OCI runtime.
+	Runtime gvisor.Runtime `json:"runtime"`
+	// Mounts are what native functions see of the host, read-only: their
+	// language's runtime.
+	Mounts []gvisor.Mount `json:"mounts,omitempty"`
+	// TmpBytes is the size of a native function's /tmp (default 512 MiB).
+	TmpBytes uint64 `json:"tmpBytes,omitempty"`
+	// Staged is set by Start: the spawner has a mount namespace of its own.
+	Staged bool `json:"staged,omitempty"`
 }
 
 // DefaultServerConfig gives the configuration of a node whose name still has
@@ -38,6 +55,7 @@ const (
 	maxSlots  = 1 << 16
 	minMemory = 16 << 20
 	maxMemory = 1 << 40
+	maxMounts = 256
 	maxUID    = 1<<32 - 2 // the last id means "none"
 )
 
@@ -55,7 +73,20 @@ func (c ServerConfig) Validate() error {
 	case c.MaxMemoryBytes < minMemory || c.MaxMemoryBytes > maxMemory:
 		return fmt.Errorf("spawner: largest memory limit of %d bytes: want %d to %d", c.MaxMemoryBytes, uint64(minMemory), uint64(maxMemory))
 	}
+	if c.Kernel != nil {
+		return c.Kernel.validate()
+	}
 	return nil
+}
+
+func (k *KernelConfig) validate() error {
+	if !filepath.IsAbs(k.Runtime.Path) {
+		return fmt.Errorf("spawner: OCI runtime %q: want an absolute path", k.Runtime.Path)
+	}
+	if k.TmpBytes > maxMemory || len(k.Mounts) > maxMounts {
+		return fmt.Errorf("spawner: /tmp of %d bytes and %d mounts: want at most %d and %d", k.TmpBytes, len(k.Mounts), uint64(maxMemory), maxMounts)
+	}
+	return gvisor.CheckMounts(k.Mounts)
 }
 
 // ParseServerConfig reads the argument of `carrel-worker spawner`.
@@ -92,4 +123,8 @@ type Report struct {
 	Cgroup map[cgroup.Controller]cgroup.Version `json:"cgroup"`
 	// Reaped counts cgroups that an earlier spawner left and that were removed.
 	Reaped int `json:"reaped"`
+	// Kernel says that sandboxes of the wall kernel can be asked for.
+	Kernel bool `json:"kernel"`
+	// KernelReason says why not, and what to do.
+	KernelReason string `json:"kernelReason,omitempty"`
 }

@@ -56,11 +56,11 @@ func (s *server) forkOne(j job) error {
 	if err != nil {
 		return errors.Join(err, group.Remove())
 	}
-	capErr := s.capMemory(pid, j.lim)
+	capErr := s.capMemory(pid, j.kind, j.lim)
 	s.table.Lock()
 	sl := s.slots[j.slot]
 	if sl != nil {
-		sl.pid, sl.group, sl.quiet = pid, group, j.deliver != nil
+		sl.pid, sl.kind, sl.group, sl.quiet = pid, j.kind, group, j.deliver != nil
 	}
 	if sl == nil || sl.doomed || capErr != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -71,7 +71,12 @@ func (s *server) forkOne(j job) error {
 		c.node = [2]int{-1, -1}
 		return nil
 	}
-	s.send(event{op: evSpawned, slot: j.slot, pid: uint32(pid)}, c.node[:])
+	e := event{op: evSpawned, slot: j.slot, pid: uint32(pid)}
+	if j.kind.Kernel() {
+		// Its processor time is that of many processes.
+		e.text = group.CPUTimeFile()
+	}
+	s.send(e, c.node[:])
 	return nil
 }
 
@@ -86,11 +91,12 @@ func (s *server) start(j job, group *cgroup.Group, c *channel) (int, error) {
 	if err := group.EnterThread(); err != nil {
 		return 0, errors.Join(err, s.groups.LeaveThread())
 	}
-	pid, err := syscall.ForkExec(s.binary.path, []string{"carrel-worker", j.kind.String()}, &syscall.ProcAttr{
-		Env:   environment(j.kind),
-		Files: []uintptr{uintptr(s.devNull), uintptr(s.devNull), uintptr(c.stderr), uintptr(c.child)},
-		Sys:   attr,
-	})
+	args := []string{"carrel-worker", j.kind.String()}
+	files := []uintptr{uintptr(s.devNull), uintptr(s.devNull), uintptr(c.stderr), uintptr(c.child)}
+	if j.kind.Kernel() {
+		args, files = s.kernel.args(j.kind), append(files, uintptr(s.kernel.runtime))
+	}
+	pid, err := syscall.ForkExec(s.binary.path, args, &syscall.ProcAttr{Env: environment(j.kind), Files: files, Sys: attr})
 	if left := s.groups.LeaveThread(); left != nil && err == nil {
 		// This thread may not stay in a tenant's group.
 		_ = unix.Kill(pid, unix.SIGKILL)

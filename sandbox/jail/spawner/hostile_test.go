@@ -353,8 +353,8 @@ func TestIdentities(t *testing.T) {
 }
 
 func TestKindNames(t *testing.T) {
-	names := []string{Worker.String(), Compile.String(), probe.String(), Kind(0).String(), Kind(9).String()}
-	if want := []string{"worker", "compile", "probe", "kind(0)", "kind(9)"}; !slices.Equal(names, want) {
+	names := []string{Worker.String(), Compile.String(), KernelWorker.String(), KernelNative.String(), probe.String(), Kind(0).String(), Kind(9).String()}
+	if want := []string{"worker", "compile", "kernel-worker", "kernel-native", "probe", "kind(0)", "kind(9)"}; !slices.Equal(names, want) {
 		t.Errorf("%q", names)
 	}
 	if jail.Worker().Name() != Worker.String() || jail.Compile().Name() != Compile.String() {

@@ -19,19 +19,26 @@ const (
 	Worker Kind = iota + 1
 	// Compile compiles one module, makes its image and ends.
 	Compile
+	// KernelWorker is a Worker with a kernel of its own (wall kernel).
+	KernelWorker
+	// KernelNative is the host of a native function, with a kernel of its own.
+	KernelNative
 	// probe enters the jail, tells what is on, and ends; only the spawner
 	// itself starts it.
 	probe
 	kinds
 )
 
+// Kernel tells whether processes of the kind have a kernel of their own.
+func (k Kind) Kernel() bool { return k == KernelWorker || k == KernelNative }
+
 // String gives the name of the kind, which is also the subcommand of the
-// worker binary.
+// worker binary for those that are jailed.
 func (k Kind) String() string {
 	if k == 0 || k >= kinds {
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
-	return [...]string{"worker", "compile", "probe"}[k-1]
+	return [...]string{"worker", "compile", "kernel-worker", "kernel-native", "probe"}[k-1]
 }
 
 // Limits are what one jailed process may use.
@@ -124,7 +131,7 @@ func decodeRequest(b []byte) (request, error) {
 	}
 	switch r.op {
 	case opSpawn:
-		if r.kind != Worker && r.kind != Compile || r.pid != 0 {
+		if r.kind == 0 || r.kind >= probe || r.pid != 0 {
 			return request{}, errMalformed
 		}
 	case opKill, opLimits:

@@ -15,6 +15,8 @@ func goodRequests() []request {
 	return []request{
 		{op: opSpawn, kind: Worker, slot: 7, limits: limits},
 		{op: opSpawn, kind: Compile},
+		{op: opSpawn, kind: KernelWorker},
+		{op: opSpawn, kind: KernelNative},
 		{op: opKill, slot: 1<<32 - 1, pid: 1},
 		{op: opLimits, slot: 3, pid: 99, limits: limits},
 	}

@@ -46,6 +46,7 @@ type server struct {
 	socket   int
 	cfg      ServerConfig
 	binary   executable
+	kernel   *kernel
 	identity identities
 	groups   *cgroup.Manager
 	report   Report
@@ -67,6 +68,7 @@ type server struct {
 // slot is one jailed process, or one about to be started.
 type slot struct {
 	pid    int // 0 before the start
+	kind   Kind
 	group  *cgroup.Group
 	quiet  bool // its end is not announced
 	doomed bool // to be killed as soon as it has been started
@@ -92,6 +94,7 @@ const patience = 5 * time.Second
 
 func newServer(socket int, cfg ServerConfig) (*server, error) {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	kernel := openKernel(cfg.Kernel)
 	if err := confineSelf(cfg); err != nil {
 		return nil, err
 	}
@@ -108,7 +111,7 @@ func newServer(socket int, cfg ServerConfig) (*server, error) {
 		return nil, err
 	}
 	s := &server{
-		socket: socket, cfg: cfg, binary: binary, groups: groups, devNull: devNull,
+		socket: socket, cfg: cfg, binary: binary, kernel: kernel, groups: groups, devNull: devNull,
 		identity: chooseIdentities(cfg), jobs: make(chan job, cfg.Slots), slots: map[uint32]*slot{},
 	}
 	s.changed = sync.NewCond(&s.table)
@@ -116,7 +119,7 @@ func newServer(socket int, cfg ServerConfig) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spawner: remove the cgroups of an earlier node %s: %w", cfg.Node, err)
 	}
-	s.report.Reaped = len(reaped)
+	s.report.Reaped, s.report.Kernel, s.report.KernelReason = len(reaped), kernel.reason == "", kernel.reason
 	for range forkers {
 		go s.fork()
 	}
@@ -225,6 +228,9 @@ func (s *server) reserve(r request) error {
 	if err := s.checkLimits(r.limits); err != nil {
 		return err
 	}
+	if r.kind.Kernel() && s.kernel.reason != "" {
+		return errors.New(s.kernel.reason)
+	}
 	s.table.Lock()
 	defer s.table.Unlock()
 	if s.slots[r.slot] != nil {
@@ -266,7 +272,7 @@ func (s *server) setLimits(r request) error {
 	if err := sl.group.SetLimits(r.limits.group()); err != nil {
 		return err
 	}
-	return s.capMemory(sl.pid, r.limits)
+	return s.capMemory(sl.pid, sl.kind, r.limits)
 }
 
 func (l Limits) group() cgroup.Limits {
@@ -279,8 +285,12 @@ const addressSlack = 256 << 20
 
 // capMemory sets the soft limit, which the jail's filter keeps the process
 // from raising; the hard one stays at the spawner's maximum, so that an
-// unprivileged spawner can set a larger one later.
-func (s *server) capMemory(pid int, l Limits) error {
+// unprivileged spawner can set a larger one later. A sandbox of the wall
+// kernel keeps the spawner's own: its memory is its kernel's to hand out.
+func (s *server) capMemory(pid int, kind Kind, l Limits) error {
+	if kind.Kernel() {
+		return nil
+	}
 	limit := s.cfg.MaxMemoryBytes
 	if l.MemoryBytes != 0 {
 		limit = l.MemoryBytes

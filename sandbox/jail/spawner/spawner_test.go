@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 		"node":    runNode,
 		"denied":  runDenied,
 		"cputime": tellCPUTime,
+		"box":     runBox,
+		"inside":  runInside,
 		"group": func([]string) int {
 			b, err := os.ReadFile("/proc/self/cgroup")
 			fmt.Printf("%s", b)
