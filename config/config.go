@@ -39,6 +39,14 @@ type Config struct {
 	JournalSync string
 	// WorkerBinary is carrel-worker; empty for the one beside this binary.
 	WorkerBinary string
+	// Runsc is gVisor's runtime, for the wall kernel; empty for the one beside
+	// this binary or in PATH. Without any there is no such wall.
+	Runsc string
+	// OCIRuntime is another OCI runtime to be used instead.
+	OCIRuntime string
+	// BlankKernels is how many sandboxes with a kernel of their own wait ready,
+	// once one was asked for.
+	BlankKernels int
 	// BlankWorkers is how many confined workers wait ready.
 	BlankWorkers int
 	// MaxWorkers bounds the worker processes.
@@ -68,7 +76,7 @@ const NodeUserID = 200_000
 func Default() Config {
 	return Config{
 		DataDir: ".carrel", Listen: "127.0.0.1:9600", Region: "us-east-1", JournalSync: "write",
-		BlankWorkers: 4, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
+		BlankWorkers: 4, BlankKernels: 1, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
 		DrainTimeout: 30 * time.Second, LogLevel: "info",
 	}
 }
@@ -102,6 +110,12 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxWorkers < 1 || c.BlankWorkers < 1 || c.BlankWorkers > c.MaxWorkers {
 		return fmt.Errorf("--blank-workers %d and --max-workers %d: need at least 1 and no more blank workers than workers", c.BlankWorkers, c.MaxWorkers)
+	}
+	if c.BlankKernels < 1 || c.BlankKernels > c.MaxWorkers {
+		return fmt.Errorf("--blank-kernels %d: need at least 1 and no more than --max-workers", c.BlankKernels)
+	}
+	if c.Runsc != "" && c.OCIRuntime != "" {
+		return fmt.Errorf("--runsc and --oci-runtime exclude each other: give one of them")
 	}
 	for _, text := range c.DialAllow {
 		if _, err := dial.ParseAllowed(text); err != nil {

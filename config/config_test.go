@@ -28,6 +28,8 @@ func TestValidateRefusesWithRemedy(t *testing.T) {
 		"region":                {func(c *Config) { c.Region = "mars" }, "us-east-1"},
 		"sync":                  {func(c *Config) { c.JournalSync = "never" }, "always"},
 		"workers":               {func(c *Config) { c.BlankWorkers = 9; c.MaxWorkers = 3 }, "at least 1"},
+		"no blank kernels":      {func(c *Config) { c.BlankKernels = 0 }, "--blank-kernels"},
+		"two runtimes":          {func(c *Config) { c.Runsc, c.OCIRuntime = "runsc", "runc" }, "exclude each other"},
 		"log level":             {func(c *Config) { c.LogLevel = "loud" }, "debug"},
 		"no address":            {func(c *Config) { c.DialAllow = []string{"10.0.0.0/8", "idp.local"} }, "idp.local"},
 		"all addresses":         {func(c *Config) { c.DialAllow = []string{"0.0.0.0/0"} }, "every address"},

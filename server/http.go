@@ -138,6 +138,7 @@ type Status struct {
 	Restore       string        `json:"restore,omitempty"`
 	Workers       int           `json:"workers"`
 	BlankWorkers  int           `json:"blankWorkers"`
+	BlankKernels  int           `json:"blankKernels"`
 	ColdStarts    uint64        `json:"coldStarts"`
 	WorkerCrashes uint64        `json:"workerCrashes"`
 	WorkerKills   uint64        `json:"workerKills"`
@@ -153,7 +154,7 @@ func (n *Node) status() any {
 	s := Status{
 		Version: Version, Node: n.folders.nodeName, Region: n.cfg.Region, Endpoint: n.Endpoint(), Uptime: time.Since(n.started),
 		NotReady: n.notReady(), Warnings: []string{}, UserID: os.Getuid(), Isolation: jail, Restore: n.driver.RestoreMethod(),
-		Workers: n.driver.Workers(), BlankWorkers: n.driver.BlanksReady(), ColdStarts: counts.ColdStarts.Load(),
+		Workers: n.driver.Workers(), BlankWorkers: n.driver.BlanksReady(), BlankKernels: n.driver.KernelBlanksReady(), ColdStarts: counts.ColdStarts.Load(),
 		WorkerCrashes: counts.Crashes.Load(), WorkerKills: counts.Kills.Load(), WorkerAlarms: counts.Alarms.Load(),
 		Throttled: n.admit.Throttled(), Damaged: n.control.Damaged(), Journal: n.journal.Stats(), JournalSync: n.cfg.JournalSync,
 	}

@@ -184,6 +184,9 @@ func (n *Node) startSpawner(context.Context) error {
 	server.Node = n.folders.nodeName
 	server.Slots = uint32(n.cfg.MaxWorkers + 8) // builds and workers that are on their way out need some
 	server.BaseUID = uint32(n.cfg.UserID) + 1
+	if server.Kernel, err = kernelConfig(n.cfg); err != nil {
+		return err
+	}
 	n.spawner, err = spawner.Start(spawner.Config{Binary: binary, Server: server, Log: os.Stderr})
 	if err != nil {
 		return err

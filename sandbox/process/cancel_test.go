@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/worker/wire"
 )
 
@@ -18,7 +19,7 @@ func TestACallThatBeganIsNotTakenBack(t *testing.T) {
 	const limit = 400 * time.Millisecond
 	f := h.deploy("111111111111", readGreeter(t), function.Limits{MemoryMB: 64, Timeout: limit})
 	for why, stopped := range map[wire.CancelReason]bool{wire.Steal: false, wire.Expired: true} {
-		b, err := h.driver.pool.wait(t.Context())
+		b, err := h.driver.poolOf(spawner.Worker).wait(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,10 @@
 //go:build linux
 
-// Package process is the sandbox driver for the wall "process": each tenant's
-// function version runs in jailed worker processes of its own, which are
-// never given to anybody else.
+// Package process is the sandbox driver for the walls "process" and "kernel":
+// each tenant's function version runs in jailed worker processes of its own,
+// which are never given to anybody else. Behind the wall kernel such a process
+// also has a kernel of its own (package gvisor); to the driver that is another
+// kind of process from the same spawner.
 //
 // # Life of a call
 //
@@ -34,6 +36,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/sandbox"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/tenant"
@@ -66,8 +69,15 @@ type Config struct {
 	Host Host
 	// Region is AWS_REGION in a command's environment.
 	Region string
+	// WallOf says what has to stand between a call and others when it begins;
+	// nil is the wall process for all. It is asked each time that a call is
+	// about to be given to a worker, so that a stronger wall holds at once.
+	WallOf func(*call.Call) isolation.Wall
 	// Blanks is how many confined workers wait ready (default 4).
 	Blanks int
+	// KernelBlanks is how many sandboxes of each kind with a kernel of their
+	// own wait ready, once one was asked for (default 1).
+	KernelBlanks int
 	// MaxWorkers bounds the worker processes of the node (default 1000).
 	MaxWorkers int
 	// Idle is how long a worker without calls is kept (default 10 minutes).
@@ -87,7 +97,11 @@ type Config struct {
 }
 
 func (c *Config) complete() {
+	if c.WallOf == nil {
+		c.WallOf = func(*call.Call) isolation.Wall { return isolation.Process }
+	}
 	orDefault(&c.Blanks, 4)
+	orDefault(&c.KernelBlanks, 1)
 	orDefault(&c.MaxWorkers, 1000)
 	orDefault(&c.Idle, 10*time.Minute)
 	orDefault(&c.Stall, 3*time.Millisecond)
@@ -107,7 +121,7 @@ func orDefault[T comparable](v *T, otherwise T) {
 // Driver runs jobs in worker processes. It implements sandbox.Driver.
 type Driver struct {
 	cfg       Config
-	pool      *pool
+	pools     sync.Map // spawner.Kind -> *pool
 	artifacts *artifacts
 	groups    sync.Map // groupKey -> *group
 	watched   watched
@@ -142,6 +156,8 @@ type groupKey struct {
 	version  string
 	artifact function.Digest
 	memoryMB int
+	// kind is what its workers are made of: the wall.
+	kind spawner.Kind
 }
 
 // New makes a Driver and begins to fill its pool of blank workers.
@@ -151,7 +167,7 @@ func New(cfg Config) *Driver {
 	d := &Driver{cfg: cfg, slots: sync.Pool{New: func() any { return &slot{done: make(chan struct{}, 1)} }}, watched: watched{wake: make(chan struct{}, 1)}, stop: cancel, stopped: ctx}
 	d.handles.seed()
 	d.artifacts = newArtifacts(cfg.Artifact, cfg.CacheBytes)
-	d.pool = newPool(d)
+	d.poolOf(spawner.Worker)
 	d.running.Add(2)
 	go d.watch()
 	go d.reap()
@@ -167,7 +183,7 @@ func (d *Driver) Prepare(account tenant.UID, digest function.Digest, content []b
 // run end as failures of the platform.
 func (d *Driver) Close() {
 	d.stop()
-	d.pool.close()
+	d.eachPool((*pool).close)
 	d.eachWorker(func(_ *group, w *worker) { w.kill("the node stops") })
 	d.running.Wait()
 	d.artifacts.close()
@@ -189,7 +205,26 @@ func (d *Driver) RestoreMethod() string {
 func (d *Driver) Workers() int { return int(d.workers.Load()) }
 
 // BlanksReady gives the number of confined workers that wait for a function.
-func (d *Driver) BlanksReady() int { return len(d.pool.ready) }
+func (d *Driver) BlanksReady() int { return len(d.poolOf(spawner.Worker).ready) }
+
+// KernelBlanksReady gives the number of sandboxes with a kernel of their own
+// that wait for a function.
+func (d *Driver) KernelBlanksReady() (n int) {
+	d.eachPool(func(p *pool) {
+		if p.kind.Kernel() {
+			n += len(p.ready)
+		}
+	})
+	return n
+}
+
+// PrepareKernel begins to keep sandboxes of a kernel kind ready, before the
+// first call asks for one.
+func (d *Driver) PrepareKernel(kind spawner.Kind) {
+	if kind.Kernel() {
+		d.poolOf(kind)
+	}
+}
 
 // Run implements sandbox.Driver.
 func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
@@ -199,7 +234,7 @@ func (d *Driver) Run(ctx context.Context, job sandbox.Job) *call.Outcome {
 	if c.Stream != nil {
 		s.pieces = sandbox.NewPieces(c)
 	}
-	d.group(c).dispatch(s)
+	d.dispatch(s)
 	if c.Stream != nil {
 		s.pieces.Deliver(s.done, s.credit)
 	} else {
@@ -226,14 +261,6 @@ func (d *Driver) slot(job sandbox.Job) *slot {
 	}
 	s.frame = d.appendRun(s.frame[:0], s)
 	return s
-}
-
-func (d *Driver) group(c *call.Call) *group {
-	key := groupKey{
-		owner: c.Owner, account: c.Target.CodeOwner(), function: c.Target.FunctionUID, version: c.Target.Version,
-		artifact: c.Target.Artifact, memoryMB: c.Target.Limits.MemoryMB,
-	}
-	return d.groupOf(key)
 }
 
 func (d *Driver) groupOf(key groupKey) *group {

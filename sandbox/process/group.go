@@ -35,7 +35,7 @@ func (g *group) dispatch(s *slot) {
 	g.mu.Lock()
 	if g.gone {
 		g.mu.Unlock()
-		g.driver.groupOf(g.key).dispatch(s)
+		g.driver.dispatch(s)
 		return
 	}
 	w, start := g.pick()
@@ -54,7 +54,7 @@ func (g *group) dispatch(s *slot) {
 		g.start()
 	}
 	if w != nil && !w.send(s) {
-		g.dispatch(s) // the worker died or stopped moving between pick and send
+		g.driver.dispatch(s) // the worker died or stopped moving between pick and send
 	}
 }
 
@@ -84,7 +84,8 @@ func (g *group) pick() (best *worker, start bool) {
 
 // start brings up a worker for the group: at once if a blank one is ready.
 func (g *group) start() {
-	if p := g.driver.pool.take(); p != nil {
+	pool := g.driver.poolOf(g.key.kind)
+	if p := pool.take(); p != nil {
 		g.bind(p, time.Now())
 		return
 	}
@@ -94,7 +95,7 @@ func (g *group) start() {
 		defer g.driver.running.Done()
 		ctx, cancel := context.WithTimeout(g.driver.stopped, startTimeout)
 		defer cancel()
-		p, err := g.driver.pool.wait(ctx)
+		p, err := pool.wait(ctx)
 		if err != nil {
 			g.abandon(err)
 			return
@@ -120,11 +121,13 @@ func (g *group) bind(p *blank, begun time.Time) {
 	g.mu.Unlock()
 	g.driver.running.Add(1)
 	go w.read()
-	if !w.send(waiting...) {
-		for _, s := range waiting {
-			g.dispatch(s)
-		}
+	// The wall may have become another one while they waited.
+	moved := slices.DeleteFunc(slices.Clone(waiting), g.holds)
+	waiting = slices.DeleteFunc(waiting, func(s *slot) bool { return !g.holds(s) })
+	if len(waiting) > 0 && !w.send(waiting...) {
+		moved = append(moved, waiting...)
 	}
+	g.redispatch(moved)
 }
 
 // abandon ends the calls that waited for a worker which could not be had.
@@ -166,10 +169,9 @@ func (g *group) list() []*worker {
 	return slices.Clone(g.workers)
 }
 
-// redispatch runs calls elsewhere that a worker which does not move gave back
-// unbegun.
+// redispatch runs calls elsewhere that a worker gave back unbegun.
 func (g *group) redispatch(slots []*slot) {
 	for _, s := range slots {
-		g.dispatch(s)
+		g.driver.dispatch(s)
 	}
 }

@@ -30,18 +30,41 @@ type blank struct {
 // process to be made and confined.
 type pool struct {
 	driver *Driver
+	kind   spawner.Kind
 	ready  chan *blank
 	want   chan struct{}
 	// waiting is how many starts wait for a blank worker.
 	waiting atomic.Int32
 }
 
-func newPool(d *Driver) *pool {
-	p := &pool{driver: d, ready: make(chan *blank, d.cfg.Blanks), want: make(chan struct{}, 1)}
-	d.running.Add(1)
-	go p.fill()
-	p.refill()
+func newPool(d *Driver, kind spawner.Kind) *pool {
+	size := d.cfg.Blanks
+	if kind.Kernel() {
+		size = d.cfg.KernelBlanks
+	}
+	return &pool{driver: d, kind: kind, ready: make(chan *blank, size), want: make(chan struct{}, 1)}
+}
+
+// poolOf gives the pool of a kind of process; the first who asks starts it.
+func (d *Driver) poolOf(kind spawner.Kind) *pool {
+	if p, found := d.pools.Load(kind); found {
+		return p.(*pool)
+	}
+	v, found := d.pools.LoadOrStore(kind, newPool(d, kind))
+	p := v.(*pool)
+	if !found {
+		d.running.Add(1)
+		go p.fill()
+		p.refill()
+	}
 	return p
+}
+
+func (d *Driver) eachPool(do func(*pool)) {
+	d.pools.Range(func(_, v any) bool {
+		do(v.(*pool))
+		return true
+	})
 }
 
 // take gives a blank worker if one is ready; nil otherwise.
@@ -130,9 +153,18 @@ func retryLater(ctx context.Context, p *pool) {
 // recurses without end, which the engine grows to 84 MiB and copies once more.
 const workerOverhead = 256 << 20
 
+// kernelOverhead is what a kernel of one's own takes besides: gVisor's sentry
+// and gofer have some 50 MiB when idle.
+const kernelOverhead = 192 << 20
+
 // limitsFor are the limits of a worker that runs a function of so many MiB.
-func limitsFor(memoryMB int) spawner.Limits {
-	return spawner.Limits{MemoryBytes: uint64(memoryMB)<<20 + workerOverhead, PIDs: 32}
+func limitsFor(kind spawner.Kind, memoryMB int) spawner.Limits {
+	l := spawner.Limits{MemoryBytes: uint64(memoryMB)<<20 + workerOverhead, PIDs: 32}
+	if kind.Kernel() {
+		// The threads of the kernel, and one of the host's for each inside.
+		l.MemoryBytes, l.PIDs = l.MemoryBytes+kernelOverhead, 512
+	}
+	return l
 }
 
 // blankMemoryMB is what a blank worker is limited for: most functions need no
@@ -143,7 +175,7 @@ func (p *pool) spawn() (*blank, error) {
 	d := p.driver
 	ctx, cancel := context.WithTimeout(d.stopped, startTimeout)
 	defer cancel()
-	proc, err := d.cfg.Spawner.Spawn(ctx, spawner.Worker, limitsFor(blankMemoryMB))
+	proc, err := d.cfg.Spawner.Spawn(ctx, p.kind, limitsFor(p.kind, blankMemoryMB))
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +185,9 @@ func (p *pool) spawn() (*blank, error) {
 		return nil, err
 	}
 	d.workers.Add(1)
-	d.restore.Store(&b.ready.Restore)
+	if p.kind == spawner.Worker {
+		d.restore.Store(&b.ready.Restore)
+	}
 	return b, nil
 }
 

@@ -4,6 +4,7 @@ package process
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,10 @@ import (
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/iamtest"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/sandbox"
+	"github.com/carrel-dev/carrel/sandbox/gvisor"
+	"github.com/carrel-dev/carrel/sandbox/gvisor/gvisortest"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -106,9 +110,35 @@ func newHarness(t testing.TB, change func(*Config)) *harness {
 	return newHarnessOf(t, workerBinary, change)
 }
 
+// eachWall runs a test behind each wall there is.
+func eachWall(t *testing.T, change func(*Config), test func(*testing.T, *harness)) {
+	t.Run("process", func(t *testing.T) { test(t, newHarness(t, change)) })
+	t.Run("kernel", func(t *testing.T) {
+		test(t, newKernelHarness(t, change))
+	})
+}
+
+// newKernelHarness is a harness whose calls run behind the wall kernel.
+func newKernelHarness(t testing.TB, change func(*Config)) *harness {
+	t.Helper()
+	runtime := gvisortest.Runtime(t)
+	return newHarnessWith(t, workerBinary, &spawner.KernelConfig{Runtime: gvisor.Runtime{Path: runtime}}, func(c *Config) {
+		c.WallOf = func(*call.Call) isolation.Wall { return isolation.Kernel }
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
 func newHarnessOf(t testing.TB, binary string, change func(*Config)) *harness {
 	t.Helper()
+	return newHarnessWith(t, binary, nil, change)
+}
+
+func newHarnessWith(t testing.TB, binary string, kernel *spawner.KernelConfig, change func(*Config)) *harness {
+	t.Helper()
 	server := spawner.DefaultServerConfig()
+	server.Kernel = kernel
 	server.Node = "test-" + strings.ToLower(string(tenant.NewUID()[:8]))
 	client, err := spawner.Start(spawner.Config{Binary: binary, Server: server})
 	if err != nil {
@@ -141,10 +171,7 @@ func newHarnessOf(t testing.TB, binary string, change func(*Config)) *harness {
 // deploy builds a module and gives a target that runs it.
 func (h *harness) deploy(account tenant.AccountID, module []byte, limits function.Limits) *function.Target {
 	h.t.Helper()
-	built, err := h.builder.Build(context.Background(), Source{Module: module, Limits: limits})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	built := h.build(module, limits)
 	uid := tenant.NewUID()
 	digest := function.Digest(uid)
 	h.mu.Lock()
@@ -154,6 +181,24 @@ func (h *harness) deploy(account tenant.AccountID, module []byte, limits functio
 		Account: account, AccountSlug: "acme", FunctionUID: uid, Name: "f", Version: "1", Artifact: digest, Model: built.Model,
 		Limits: limits, Reserved: -1, ARN: function.ARN("us-east-1", account, "f", "1"),
 	}
+}
+
+// builtOnce are artefacts that tests share: making one of a Go program takes
+// seconds.
+var builtOnce sync.Map
+
+func (h *harness) build(module []byte, limits function.Limits) *Built {
+	h.t.Helper()
+	key := fmt.Sprintf("%x %d", sha256.Sum256(module), limits.MemoryMB)
+	if b, found := builtOnce.Load(key); found {
+		return b.(*Built)
+	}
+	built, err := h.builder.Build(context.Background(), Source{Module: module, Limits: limits})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	builtOnce.Store(key, built)
+	return built
 }
 
 var requests atomic.Int64
@@ -194,8 +239,9 @@ func readGreeter(t testing.TB) []byte {
 	return b
 }
 
-func TestCallsAnswerAndLeaveNothing(t *testing.T) {
-	h := newHarness(t, nil)
+func TestCallsAnswerAndLeaveNothing(t *testing.T) { eachWall(t, nil, testCallsAnswerAndLeaveNothing) }
+
+func testCallsAnswerAndLeaveNothing(t *testing.T, h *harness) {
 	echoed := h.deploy("111111111111", echo.Module(), small)
 	for _, event := range []string{`{"a":1}`, "", strings.Repeat("x", 100_000)} {
 		if o := h.run(echoed, event); o.Result != call.OK || string(o.Payload) != event {
@@ -231,7 +277,10 @@ func TestCallWithoutARecordIsNoSuccess(t *testing.T) {
 }
 
 func TestCallsAreStoppedAtTheirLimits(t *testing.T) {
-	h := newHarness(t, nil)
+	eachWall(t, nil, testCallsAreStoppedAtTheirLimits)
+}
+
+func testCallsAreStoppedAtTheirLimits(t *testing.T, h *harness) {
 	limits := function.Limits{MemoryMB: 64, Timeout: 300 * time.Millisecond}
 	f := h.deploy("111111111111", readGreeter(t), limits)
 	h.run(f, `{}`)

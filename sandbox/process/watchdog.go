@@ -105,7 +105,7 @@ func (w *worker) burden(heavy bool) {
 		return
 	}
 	w.heavy = heavy
-	limits := limitsFor(max(w.group.key.memoryMB, blankMemoryMB))
+	limits := limitsFor(w.group.key.kind, max(w.group.key.memoryMB, blankMemoryMB))
 	if heavy {
 		limits.CPUWeight = heavyWeight
 	}

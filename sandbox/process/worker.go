@@ -78,7 +78,7 @@ func (w *worker) load() error {
 	if mb := w.group.key.memoryMB; mb > blankMemoryMB {
 		ctx, cancel := context.WithTimeout(w.group.driver.stopped, startTimeout)
 		defer cancel()
-		if err := w.proc.SetLimits(ctx, limitsFor(mb)); err != nil {
+		if err := w.proc.SetLimits(ctx, limitsFor(w.group.key.kind, mb)); err != nil {
 			return err
 		}
 	}
@@ -271,7 +271,7 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 		wake(ended)
 		clear(ended)
 		if w.open.Load() == 0 {
-			w.group.driver.pool.spare()
+			w.group.driver.poolOf(w.group.key.kind).spare()
 		}
 	} else if len(returned) > 0 {
 		w.pump()
@@ -412,7 +412,7 @@ func (w *worker) bury(cause error) {
 	w.mu.Unlock()
 	w.group.drop(w)
 	d.workers.Add(-1)
-	d.pool.refill()
+	d.eachPool((*pool).refill)
 	if len(lost) == 0 {
 		return
 	}
