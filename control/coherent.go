@@ -61,6 +61,9 @@ func (s *Service) goesWith(w write, before any) bool {
 		return (!taken || other.Key == w.key) && s.isUnit(r.Parent)
 	case directory.Placement:
 		return s.isUnit(r.Unit)
+	case Link:
+		other, taken := s.ix.links.get(endName{r.Provider, r.EndTenant})
+		return !taken || other.ID == r.ID
 	case directory.Guardrails:
 		old := s.ix.org.Load().At(r.Target)
 		return s.attachable(s.identitiesOf(s.managementAccount()),

@@ -314,7 +314,7 @@ func (s *Service) storeOf(k store.Key) (store.KV, *store.Snapshot[any]) {
 	case tenantFamily, endTenantFamily:
 		return s.cfg.Stores.Tenants, s.tenants
 	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily,
-		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily, revokedFamily:
+		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily, revokedFamily, linkFamily:
 		return s.cfg.Stores.Identities, s.identities
 	case functionFamily, versionFamily, aliasFamily, eventFamily, permissionFamily:
 	}

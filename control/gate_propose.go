@@ -131,6 +131,12 @@ func (v *scene) organization(accounts []*prove.Account) *prove.Organization {
 		})
 	}
 	slices.SortFunc(o.Shares, func(a, b prove.Share) int { return strings.Compare(a.ID, b.ID) })
+	for _, l := range v.links {
+		if l.Accepted() {
+			o.Links = append(o.Links, prove.Link{ID: l.ID, Provider: string(l.Provider), Account: string(l.Account)})
+		}
+	}
+	slices.SortFunc(o.Links, func(a, b prove.Link) int { return strings.Compare(a.ID, b.ID) })
 	for finding, a := range v.org.Accepted {
 		o.Accepted[finding] = a.Record.Reason
 	}
@@ -202,6 +208,12 @@ func (d *draft) take(w write) error {
 				f.permissions[r.Qualifier] = &held[permissionRecord]{T: *r}
 			}
 		})
+	case *Link:
+		d.links = append(slices.DeleteFunc(slices.Clone(d.links), func(l *Link) bool { return l.ID == r.ID }), r)
+		if c.After == nil {
+			d.links = d.links[:len(d.links)-1]
+		}
+		d.touched[r.Provider], d.touched[r.Account] = true, true
 	case *directory.Share:
 		d.org, d.touched[r.Owner] = d.org.With(c), true
 	case *directory.Layout:

@@ -27,12 +27,17 @@ type scene struct {
 	tenants    map[tenant.AccountID]*tenantRecord
 	identities map[tenant.AccountID]*directory.Account
 	functions  map[tenant.UID]*deployed
+	links      []*Link
 }
 
 // now is the state as it is.
 func (s *Service) now() *scene {
 	management := s.managementAccount()
-	return &scene{s: s, org: s.ix.org.Load(), shared: s.sharedOf(management), management: management}
+	v := &scene{s: s, org: s.ix.org.Load(), shared: s.sharedOf(management), management: management}
+	for _, l := range s.ix.allLinks() {
+		v.links = append(v.links, &l.T)
+	}
+	return v
 }
 
 func (v *scene) tenant(id tenant.AccountID) (*tenantRecord, bool) {

@@ -20,6 +20,7 @@ import (
 var guarded = map[string][]string{
 	"CreateFunction":              {ActionCreateFunction},
 	"GetFunction":                 {ActionGetFunction, ActionGetConfiguration},
+	"GetInstance":                 {ActionGetFunction},
 	"GetCode":                     {ActionGetFunction},
 	"UpdateFunctionCode":          {ActionUpdateCode},
 	"UpdateFunctionConfiguration": {ActionUpdateConfig},
@@ -75,6 +76,10 @@ var guarded = map[string][]string{
 	"CreateShare":                 {ActionCreateShare},
 	"ListShares":                  {ActionListShares},
 	"DeleteShare":                 {ActionDeleteShare},
+	"CreateLink":                  {ActionCreateLink},
+	"AcceptLink":                  {ActionAcceptLink},
+	"ListLinks":                   {ActionListLinks},
+	"DeleteLink":                  {ActionDeleteLink},
 	"MarkGatekeeper":              {ActionMarkGatekeeper},
 	"Prove":                       {ActionProveIsolation},
 	"BreakGlass":                  {ActionBreakGlass},

@@ -42,6 +42,10 @@ type index struct {
 	folded     *table[endName, *tenant.EndTenant]
 	functions  *table[functionName, *deployed]
 	revoked    *table[revokedName, *revocation]
+	// links are found by the end tenant that they are for, and linked has all of
+	// them by id.
+	links  *table[endName, *Link]
+	linked atomic.Pointer[map[string]held[Link]]
 	// revocations counts what is in revoked: mostly there is nothing.
 	revocations atomic.Int64
 
@@ -134,6 +138,7 @@ func newIndex() *index {
 		folded:     newTable[endName, *tenant.EndTenant](),
 		functions:  newTable[functionName, *deployed](),
 		revoked:    newTable[revokedName, *revocation](),
+		links:      newTable[endName, *Link](),
 	}
 	ix.org.Store(directory.NewOrg())
 	return ix
@@ -187,6 +192,8 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeAs[directory.Provider](value)
 	case revokedFamily:
 		return decodeAs[revocation](value)
+	case linkFamily:
+		return decodeAs[Link](value)
 	case generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily:
 		return decodeOrg(familyOf(k), value)
 	case functionFamily:
@@ -226,6 +233,8 @@ func (ix *index) install(c store.Item[any], before, after any) {
 		ix.installOrg(c, before, after)
 	case revokedFamily:
 		ix.installRevocation(before, after)
+	case linkFamily:
+		ix.installLink(c, before, after)
 	case generationFamily: // the gate reads it for itself
 	default:
 		ix.installPart(c, before, after)
@@ -416,7 +425,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}
-		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily, layoutFamily, shareFamily, revokedFamily:
+		case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily, layoutFamily, shareFamily, revokedFamily, linkFamily:
 			if !owners[Owner(k)] {
 				gone[k] = r.rev
 			}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -78,19 +80,40 @@ func (s *Service) Place(c *call.Call) error {
 // derive makes the instance that serves a call.
 func (s *Service) derive(d *deployed, c *call.Call, strategy isolation.Strategy) *instance {
 	t := *c.Target
-	t.FunctionUID = tenant.DeriveUID("instance "+strategy.String(), d.UID, c.Owner.EndTenant)
+	t.FunctionUID = instanceUID(strategy, d.UID, c.Owner.EndTenant)
 	t.Instance = &function.Instance{
 		Strategy: strategy, Provider: t.Account, ProviderUID: t.AccountUID, ProviderSlug: t.AccountSlug,
 		FunctionUID: d.UID, EndTenant: c.EndTenant, EndTenantUID: c.Owner.EndTenant,
 	}
 	i := &instance{target: &t, owner: c.Owner}
 	if strategy == isolation.Account {
-		i.err = fault.New("control.Place", fault.Conflict, "No account is linked for the tenant %s of %s.", c.EndTenant, t.AccountSlug).
-			WithCode("ResourceConflictException").WithRemedy("Link one, or choose another strategy.")
-		return i
+		i.err = s.deriveLinked(d, &t)
+		i.owner = tenant.Identity{Account: t.Account}
+	} else {
+		i.err = s.deriveRole(d, &t)
 	}
-	i.err = s.deriveRole(d, &t)
 	return i
+}
+
+// deriveLinked moves an instance into the account that is linked for its end
+// tenant, to the role there that has the name of the function's.
+func (s *Service) deriveLinked(d *deployed, t *function.Target) error {
+	const op = "control.Place"
+	in := t.Instance
+	a, linked := s.linkedFor(in.Provider, in.EndTenant, in.EndTenantUID)
+	if !linked {
+		return fault.New(op, fault.Conflict, "No account is linked for the tenant %s of %s.", in.EndTenant, in.ProviderSlug).
+			WithCode("ResourceConflictException").WithRemedy("Link one with carrel tenant link and have it accepted there, or choose another strategy.")
+	}
+	name := t.Role[strings.LastIndexByte(t.Role, '/')+1:]
+	role, found := s.identitiesOf(a.Account).Roles.Get(name)
+	if !found || !s.assumable(role.Record, &d.functionRecord) {
+		return fault.New(op, fault.Conflict, "The account %s, which is linked for the tenant %s, has no role %s that the function may have.", a.Slug, in.EndTenant, name).
+			WithCode("ResourceConflictException").WithRemedy("Make the role there, with a trust policy that allows sts:AssumeRole to the service %s.", LambdaService)
+	}
+	t.Account, t.AccountUID, t.AccountSlug = a.Account, a.UID, a.Slug
+	t.Role, t.RoleUID = role.Record.ARN, role.Record.UID
+	return nil
 }
 
 // deriveRole gives an instance of the strategy function its own role. One whose
@@ -221,4 +244,50 @@ func (all *instances) get(k instanceKey, generation uint64, derive func() *insta
 		all.count.Add(1)
 	}
 	return i
+}
+
+// InstanceView is a derived function as it is shown.
+type InstanceView struct {
+	// Name is F@t.
+	Name string
+	UID  tenant.UID
+	// Provider is the account of the function that it is derived from.
+	Provider tenant.AccountID
+	Strategy isolation.Strategy
+	LogGroup string
+}
+
+// GetInstance gives a derived function by its name, F@t: to the function's own
+// account the one that runs there under the strategy function, and to an account
+// that is linked for the end tenant the one that runs in it. The grant is for
+// ActionGetFunction on function:F@t of the account that asks.
+//
+// Errors: fault.NotFound for what is none.
+func (s *Service) GetInstance(ctx context.Context, g iam.Grant, name string) (InstanceView, error) {
+	account := g.Request().Owner.Account
+	resource := s.FunctionResource(account, function.Name(name))
+	if _, err := s.check(ctx, g, ActionGetFunction, resource); err != nil {
+		return InstanceView{}, err
+	}
+	of, id, err := function.ParseInstanceName(name)
+	if err != nil {
+		return InstanceView{}, functionNotFound(resource)
+	}
+	v := InstanceView{Name: name, Provider: account, Strategy: isolation.Function, LogGroup: "/aws/lambda/" + string(of) + "/" + string(id)}
+	a, _ := s.ix.accounts.get(account)
+	if l, linked := s.ix.links.get(endName{a.Parent, id}); linked && l.Account == account && l.Accepted() {
+		v.Provider, v.Strategy = a.Parent, isolation.Account
+	}
+	d, found := s.ix.functions.get(functionName{v.Provider, of})
+	e, known := s.ix.endTenants.get(endName{v.Provider, id})
+	if !found || !known || d.Tenancy != function.PerTenant {
+		return InstanceView{}, functionNotFound(resource)
+	}
+	v.UID = instanceUID(v.Strategy, d.UID, e.UID)
+	return v, nil
+}
+
+// instanceUID gives the internal id of a derived function.
+func instanceUID(strategy isolation.Strategy, of, endTenant tenant.UID) tenant.UID {
+	return tenant.DeriveUID("instance "+strategy.String(), of, endTenant)
 }

@@ -246,3 +246,35 @@ func TestProverSeesDerivedRoles(t *testing.T) {
 	// The control: other functions' derived roles are not there.
 	acme.must(acme.putRolePolicy(FunctionRole, "data", only(derivedRoleARN(acme.account, "shops", "*"))))
 }
+
+func TestInstancesAreFoundByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.open()
+	operator := w.operator(s)
+	acme := operator.tenant("acme")
+	blue := operator.child(acme, "blue-co")
+	acme.serves("blue", "red")
+	l, err := acme.link("blue", "blue-co")
+	acme.must(err)
+	get := func(o who, name string) (InstanceView, error) {
+		return s.GetInstance(ctx, o.may(ActionGetFunction, function.Name(name)), name)
+	}
+	_, err = get(blue, "shop@blue")
+	wants(t, err, fault.NotFound, "ResourceNotFoundException")
+	_, err = blue.accepts(l.ID)
+	blue.must(err)
+	for strategy, who := range map[isolation.Strategy]who{isolation.Function: acme, isolation.Account: blue} {
+		s.strategy = func(*call.Call) isolation.Strategy { return strategy }
+		v, err := get(who, "shop@blue")
+		who.must(err)
+		if c := acme.placed("blue", ""); v.UID != c.Target.FunctionUID || v.LogGroup != c.Target.LogGroup() || v.Provider != acme.account {
+			t.Errorf("%s shows %+v and runs %+v", strategy, v, c.Target)
+		}
+	}
+	for name, who := range map[string]who{"shop@red": blue, "shop@nobody": acme, "shop": acme, "other@blue": acme} {
+		if _, err := get(who, name); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -44,6 +44,7 @@ const (
 	acceptedFamily   family = "accepted"   // accepted.HIDDEN-FINDING
 	layoutFamily     family = "layout"     // layout.ACCOUNT.HIDDEN-NAME
 	shareFamily      family = "share"      // share.ACCOUNT.ID
+	linkFamily       family = "link"       // link.ACCOUNT.ID
 )
 
 // ofNode tells whether a family's records are the installation's own.

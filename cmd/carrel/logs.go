@@ -45,6 +45,8 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs FUNCTION",
 		Short: "Show what a function printed, and wait for more",
 		Long: `Show what a function of one's own account printed, call by call, oldest first.
+FUNCTION@TENANT is the function that is derived for an end tenant under the
+strategies function and account, in the account that it runs in.
 With --output json each entry is one line of JSON.`,
 		Example: `  carrel logs hello
   carrel logs hello -f

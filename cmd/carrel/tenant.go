@@ -44,7 +44,7 @@ func (a *app) tenantCommand() *cobra.Command {
 		Aliases: []string{"tenants"},
 		Short:   "Make and manage tenants",
 		Example: "  carrel tenant create acme\n  carrel tenant list",
-	}, a.tenantCreate(), a.tenantList(), a.tenantShow(), a.tenantDelete(), a.tenantRoles(),
+	}, a.tenantCreate(), a.tenantList(), a.tenantShow(), a.tenantDelete(), a.tenantRoles(), a.linkCommand(),
 		a.tenantState("suspend", "Refuse a tenant's calls and requests; its data stays"),
 		a.tenantState("resume", "Serve a suspended tenant again"))
 }

@@ -104,6 +104,7 @@ type TenantStates interface {
 // Functions finds functions.
 type Functions interface {
 	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (control.FunctionView, error)
+	GetInstance(ctx context.Context, g iam.Grant, name string) (control.InstanceView, error)
 }
 
 // Ledger gives usage; meter.Ledger is one. It takes no Grant: this package
@@ -179,6 +180,7 @@ func newHandler(cfg Config) *handler {
 	h.organization()
 	h.policies()
 	h.shares()
+	h.links()
 	h.tokens()
 	h.isolation()
 	h.auditLog()

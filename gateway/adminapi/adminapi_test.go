@@ -56,6 +56,10 @@ var routes = []struct{ method, path, body string }{
 	{"POST", "/v1/shares", `{"resource":"arn:aws:s3:::a/acme/*","with":"globex","reason":"it is asked for"}`},
 	{"GET", "/v1/shares", ""},
 	{"DELETE", "/v1/shares/share-1", ""},
+	{"POST", "/v1/links", `{"endTenant":"blue","account":"globex"}`},
+	{"GET", "/v1/links", ""},
+	{"POST", "/v1/links/link-1/accept", ""},
+	{"DELETE", "/v1/links/link-1", ""},
 	{"POST", "/v1/tokens", `{"scope":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}"}`},
 	{"PUT", "/v1/claim-tags", `{"provider":"arn:aws:iam::123456789012:oidc-provider/idp.example","claims":{"team":"team"}}`},
 	{"POST", "/v1/sessions/revoke", `{"what":"*","tenant":"globex"}`},
@@ -68,7 +72,7 @@ var routes = []struct{ method, path, body string }{
 
 // named puts the parameters of paths in the place of what the tests name.
 var named = strings.NewReplacer("/globex", "/{slug}", "/greeter", "/{name}", "/unit-1", "/{unit}", "/policy-1", "/{name}",
-	"/role-1", "/{role}", "/layout-1", "/{name}", "/share-1", "/{id}",
+	"/role-1", "/{role}", "/layout-1", "/{name}", "/share-1", "/{id}", "/link-1", "/{id}",
 	"/0f3a9c5e7b1d2468", "/{finding}")
 
 func TestDocumentListsEveryRoute(t *testing.T) {
@@ -251,7 +255,7 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 	}
 	for _, r := range routes {
 		a := w.do(t, acme, r.method, r.path, r.body)
-		if strings.HasPrefix(r.path, "/v1/layouts") || strings.HasPrefix(r.path, "/v1/shares") {
+		if strings.HasPrefix(r.path, "/v1/layouts") || strings.HasPrefix(r.path, "/v1/shares") || strings.HasPrefix(r.path, "/v1/links") {
 			continue // every account has its own; see TestLayoutsAndShares
 		}
 		if own[r.path] {

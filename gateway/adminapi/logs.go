@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ type LogPage struct {
 }
 
 type logsInput struct {
-	Name  string    `path:"name" maxLength:"64" doc:"Name of the function"`
+	Name  string    `path:"name" maxLength:"129" doc:"Name of the function; FUNCTION@TENANT for one that is derived for an end tenant"`
 	From  uint64    `query:"from" doc:"next of the answer before; leave out for the oldest entries"`
 	Limit int       `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many entries are wanted; there may be some more, since they are kept in blocks"`
 	Wait  int       `query:"wait" minimum:"0" maximum:"20" doc:"Seconds to wait for entries if there are none"`
@@ -52,7 +53,11 @@ func (h *handler) logs() {
 }
 
 func (h *handler) functionLogs(ctx context.Context, in *logsInput) (*reply[LogPage], error) {
-	name, err := function.ParseName(in.Name)
+	name := function.Name(in.Name)
+	_, err := function.ParseName(in.Name)
+	if strings.Contains(in.Name, "@") {
+		_, _, err = function.ParseInstanceName(in.Name)
+	}
 	if err != nil {
 		return nil, fault.New("adminapi.logs", fault.Invalid, "%v.", err).WithCode(codeValidation)
 	}
@@ -107,7 +112,7 @@ func (h *handler) logQuery(ctx context.Context, name function.Name) (logs.Query,
 	if err != nil {
 		return logs.Query{}, nil, g, err
 	}
-	f, err := h.Control.GetFunction(ctx, find, name, "")
+	uid, err := h.logged(ctx, find, name)
 	if err != nil {
 		return logs.Query{}, nil, g, err
 	}
@@ -115,7 +120,18 @@ func (h *handler) logQuery(ctx context.Context, name function.Name) (logs.Query,
 	if !known {
 		return logs.Query{}, nil, g, fault.New("adminapi.logs", fault.NotFound, "The account %s is gone.", account)
 	}
-	return logs.Query{ARN: arn, Function: f.Function.UID}, h.Logs.News(t.UID, f.Function.UID), g, nil
+	return logs.Query{ARN: arn, Function: uid}, h.Logs.News(t.UID, uid), g, nil
+}
+
+// logged gives the internal id of the function, or derived function, whose log
+// is asked for.
+func (h *handler) logged(ctx context.Context, g iam.Grant, name function.Name) (tenant.UID, error) {
+	if strings.Contains(string(name), "@") {
+		v, err := h.Control.GetInstance(ctx, g, string(name))
+		return v.UID, err
+	}
+	f, err := h.Control.GetFunction(ctx, g, name, "")
+	return f.Function.UID, err
 }
 
 func showLog(page logs.Page, since time.Time) LogPage {

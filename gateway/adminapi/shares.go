@@ -15,6 +15,7 @@ import (
 type Consent interface {
 	Layouts
 	Shares
+	Links
 }
 
 // Layouts say where in resources' names their owner stands.

@@ -22,6 +22,7 @@ type Organization struct {
 	Accounts []*Account
 	Layouts  []Layout
 	Shares   []Share
+	Links    []Link
 	// Accepted are the IDs of findings that were undecided and that an operator
 	// accepted, with the reason. A violation cannot be accepted.
 	Accepted map[string]string
@@ -128,6 +129,14 @@ type Share struct {
 	Reason      string
 }
 
+// Link is the consent of an account that functions of another one, the
+// provider, run in it as its roles: the provider's authors then reach what these
+// reach, and that is no violation.
+type Link struct {
+	ID                string
+	Provider, Account string
+}
+
 // Provider is an OIDC identity provider that roles of the account may trust.
 type Provider struct {
 	ARN string
@@ -166,7 +175,7 @@ type Report struct {
 	Findings []Finding `json:"findings,omitempty"`
 	// Warnings are pitfalls that break nothing today.
 	Warnings []Finding `json:"warnings,omitempty"`
-	// Shares are the ids of the shares that the result rests on.
+	// Shares are the ids of the shares and links that the result rests on.
 	Shares []string `json:"shares,omitempty"`
 	// Assumptions are what the result takes for granted, in words.
 	Assumptions []string `json:"assumptions,omitempty"`

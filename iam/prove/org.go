@@ -151,6 +151,11 @@ func (e *environment) foreign(id string, a *Account) bool {
 // account judges one account.
 func (p *Prover) account(e *environment, a *Account) Report {
 	out := Report{Result: Proved}
+	for _, l := range e.Links {
+		if l.Provider == a.ID || l.Account == a.ID {
+			out.Shares = append(out.Shares, l.ID)
+		}
+	}
 	if !a.Management {
 		for i := range a.Principals {
 			out.merge(p.principal(e, a, &a.Principals[i]), nil)

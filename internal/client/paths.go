@@ -17,6 +17,9 @@ func TenantPath(name string) (string, error) {
 
 // LogsPath gives the path of a function's log; errors as of TenantPath.
 func LogsPath(name string) (string, error) {
+	if of, id, err := function.ParseInstanceName(name); err == nil {
+		return "/v1/functions/" + function.InstanceName(of, id) + "/logs", nil
+	}
 	fn, err := function.ParseName(name)
 	if err != nil {
 		return "", err
