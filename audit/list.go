@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/internal/journal"
@@ -57,12 +58,16 @@ func (t *Trail) entry(r *journal.Record) (Entry, bool, error) {
 		return e, true, err
 	case KindCall:
 		c, err := DecodeCall(r.Data)
+		action := iam.InvokeAction
+		if err == nil && c.Trigger == call.ViaURL {
+			action = iam.InvokeURLAction
+		}
 		if err != nil || c.Gatekeeper == "" {
 			return Entry{}, false, err
 		}
 		return Entry{
 			Schema: entrySchema, RequestID: c.RequestID, At: c.At, Principal: c.Principal, AccessKey: c.AccessKeyID,
-			Account: c.Owner.Account, EndTenant: c.Owner.EndTenant, Action: iam.InvokeAction,
+			Account: c.Owner.Account, EndTenant: c.Owner.EndTenant, Action: action,
 			Resource: function.ARN(t.region, c.Provider, c.Function, c.Version), Outcome: "allowed",
 			Parent: c.Parent, Gatekeeper: c.Gatekeeper,
 		}, true, nil

@@ -17,6 +17,7 @@ type Trigger string
 const (
 	ViaInvoke Trigger = "invoke"
 	ViaEvent  Trigger = "event"
+	ViaURL    Trigger = "url"
 	// ViaFunction is a function that calls on and waits.
 	ViaFunction Trigger = "function"
 )
@@ -36,7 +37,10 @@ type Call struct {
 	EndTenant tenant.EndTenantID
 	Target    *function.Target
 	Trigger   Trigger
-	Event     []byte
+	// URLAuth says how the URL knows its callers that the call came by; empty
+	// for all other calls.
+	URLAuth function.URLAuth
+	Event   []byte
 	// ClientContext is the X-Amz-Client-Context header as received.
 	ClientContext string
 	// LogTail asks for the end of the call's log in the Outcome.

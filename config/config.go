@@ -7,12 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/internal/dial"
 )
+
+// domainForm is a domain, with a port or without.
+var domainForm = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?$`)
 
 // Config is how a node runs. Flags of carrel serve fill it.
 type Config struct {
@@ -30,6 +34,9 @@ type Config struct {
 	InsecureHTTP bool
 	// Region is the AWS region the node answers for.
 	Region string
+	// Domain is what the hosts of functions' URLs end in, after "lambda-url.":
+	// a name, and a port where clients use another than the listener's.
+	Domain string
 	// RootKey is the file of the key that wraps all tenants' keys; empty for
 	// DataDir + ".key". The tenants' wrapped keys lie beside it in a folder of
 	// the same name with ".keys".
@@ -75,7 +82,7 @@ const NodeUserID = 200_000
 // Default gives the settings of a node on a developer's machine.
 func Default() Config {
 	return Config{
-		DataDir: ".carrel", Listen: "127.0.0.1:9600", Region: "us-east-1", JournalSync: "write",
+		DataDir: ".carrel", Listen: "127.0.0.1:9600", Region: "us-east-1", Domain: "localhost", JournalSync: "write",
 		BlankWorkers: 4, BlankKernels: 1, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
 		DrainTimeout: 30 * time.Second, LogLevel: "info",
 	}
@@ -99,6 +106,9 @@ func (c *Config) Validate() error {
 	}
 	if !loopback && c.TLSCert == "" && !c.InsecureHTTP {
 		return fmt.Errorf("--listen %s can be reached from other machines and has no TLS: give --tls-cert and --tls-key, or listen on 127.0.0.1, or accept the risk with --insecure-http", c.Listen)
+	}
+	if !domainForm.MatchString(c.Domain) {
+		return fmt.Errorf("--domain %q: give a domain in small letters, as in fn.example.com, and a port after a colon if clients use another than --listen has", c.Domain)
 	}
 	if c.MetricsListen != "" {
 		if loopback, err := isLoopback(c.MetricsListen); err != nil || !loopback {

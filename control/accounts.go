@@ -370,7 +370,11 @@ func (s *Service) setTenant(ctx context.Context, g iam.Grant, action string, c t
 func (s *Service) EndTenant(ctx context.Context, g iam.Grant, id tenant.EndTenantID) (uid tenant.UID, err error) {
 	const op = "control.EndTenant"
 	account := g.Request().Owner.Account
-	g, err = s.check(ctx, g, iam.InvokeAction, g.Request().Resource)
+	action := iam.InvokeAction
+	if g.Request().Action == iam.InvokeURLAction {
+		action = iam.InvokeURLAction
+	}
+	g, err = s.check(ctx, g, action, g.Request().Resource)
 	if err != nil {
 		return "", err
 	}

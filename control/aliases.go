@@ -139,6 +139,11 @@ func (s *Service) DeleteAlias(ctx context.Context, g iam.Grant, name function.Na
 	if err := s.removePermissions(ctx, d, alias); err != nil {
 		return err
 	}
+	if u, exists := d.urls[alias]; exists {
+		if err := s.remove(ctx, u.key, u.rev); err != nil {
+			return err
+		}
+	}
 	if e, exists := d.events[alias]; exists {
 		if err := s.remove(ctx, e.key, e.rev); err != nil {
 			return err

@@ -316,7 +316,7 @@ func (s *Service) storeOf(k store.Key) (store.KV, *store.Snapshot[any]) {
 	case userFamily, groupFamily, roleFamily, policyFamily, keyFamily, providerFamily,
 		generationFamily, unitFamily, guardrailFamily, placementFamily, acceptedFamily, layoutFamily, shareFamily, revokedFamily, linkFamily:
 		return s.cfg.Stores.Identities, s.identities
-	case functionFamily, versionFamily, aliasFamily, eventFamily, permissionFamily:
+	case functionFamily, versionFamily, aliasFamily, eventFamily, urlFamily, permissionFamily:
 	}
 	return s.cfg.Stores.Functions, s.functions
 }

@@ -23,6 +23,7 @@ type deployed struct {
 	versions map[string]*held[versionRecord]
 	aliases  map[string]*held[aliasRecord]
 	events   map[string]*held[eventRecord]
+	urls     map[string]*held[urlRecord]
 	// permissions are the policies of the function, under an empty qualifier,
 	// and of its versions and aliases; bound are those of their statements that
 	// name a user or role; policies is what was made of them last.
@@ -60,6 +61,7 @@ func view(g *group) *deployed {
 		versions:       maps.Clone(g.versions),
 		aliases:        maps.Clone(g.aliases),
 		events:         maps.Clone(g.events),
+		urls:           maps.Clone(g.urls),
 		permissions:    maps.Clone(g.permissions),
 		routes:         make(map[string]route, 2+len(g.versions)+len(g.aliases)),
 	}

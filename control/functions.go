@@ -420,6 +420,9 @@ func (d *deployed) partKeys() []held[struct{}] {
 	for _, e := range d.events {
 		keys = append(keys, held[struct{}]{key: e.key, rev: e.rev})
 	}
+	for _, u := range d.urls {
+		keys = append(keys, held[struct{}]{key: u.key, rev: u.rev})
+	}
 	for _, p := range d.permissions {
 		keys = append(keys, held[struct{}]{key: p.key, rev: p.rev})
 	}

@@ -199,8 +199,8 @@ func (b *viewer) function(d *deployed) {
 	roles := d.roles()
 	var policies []*prove.Policy
 	for _, q := range slices.Sorted(maps.Keys(d.permissions)) {
-		r := d.permissions[q].T
-		if p, ok := b.s.proven(policy.Resource, "policy of "+d.arn(q), d.policyText(&r)); ok {
+		r := tenantsStatements(d.permissions[q].T)
+		if p, ok := b.s.proven(policy.Resource, "policy of "+d.arn(q), d.policyText(r)); ok {
 			policies = append(policies, &p)
 		}
 	}

@@ -41,6 +41,7 @@ type index struct {
 	endTenants *table[endName, *tenant.EndTenant]
 	folded     *table[endName, *tenant.EndTenant]
 	functions  *table[functionName, *deployed]
+	urls       *table[string, *URLOwner]
 	revoked    *table[revokedName, *revocation]
 	// links are found by the end tenant that they are for, and linked has all of
 	// them by id.
@@ -113,6 +114,7 @@ type group struct {
 	versions map[string]*held[versionRecord]
 	aliases  map[string]*held[aliasRecord]
 	events   map[string]*held[eventRecord]
+	urls     map[string]*held[urlRecord]
 	// permissions are policies by qualifier.
 	permissions map[string]*held[permissionRecord]
 	view        *deployed
@@ -136,6 +138,7 @@ func newIndex() *index {
 		keys:       newTable[string, *directory.Entry[directory.AccessKey]](),
 		endTenants: newTable[endName, *tenant.EndTenant](),
 		folded:     newTable[endName, *tenant.EndTenant](),
+		urls:       newTable[string, *URLOwner](),
 		functions:  newTable[functionName, *deployed](),
 		revoked:    newTable[revokedName, *revocation](),
 		links:      newTable[endName, *Link](),
@@ -204,6 +207,8 @@ func decodeFor(e store.Entry) (any, error) {
 		return decodeAs[aliasRecord](value)
 	case eventFamily:
 		return decodeAs[eventRecord](value)
+	case urlFamily:
+		return decodeAs[urlRecord](value)
 	case permissionFamily:
 		return decodeAs[permissionRecord](value)
 	}
@@ -296,6 +301,7 @@ func (ix *index) installPart(c store.Item[any], before, after any) {
 			versions: map[string]*held[versionRecord]{},
 			aliases:  map[string]*held[aliasRecord]{},
 			events:   map[string]*held[eventRecord]{},
+			urls:     map[string]*held[urlRecord]{},
 
 			permissions: map[string]*held[permissionRecord]{},
 		}
@@ -316,6 +322,8 @@ func (ix *index) installPart(c store.Item[any], before, after any) {
 		put(f.aliases, c, before, func(r *aliasRecord) string { return r.Name })
 	case eventFamily:
 		put(f.events, c, before, func(r *eventRecord) string { return r.Qualifier })
+	case urlFamily:
+		put(f.urls, c, before, func(r *urlRecord) string { return r.Qualifier })
 	case permissionFamily:
 		put(f.permissions, c, before, func(r *permissionRecord) string { return r.Qualifier })
 		ix.generation.Add(1)
@@ -356,6 +364,7 @@ func (ix *index) show(uid tenant.UID) {
 	}
 	if f.function == nil {
 		f.view = nil
+		ix.showURLs(old, nil)
 		if old != nil {
 			name := functionName{old.Account, old.Name}
 			// The name may be another function's by now.
@@ -364,12 +373,13 @@ func (ix *index) show(uid tenant.UID) {
 				delete(ix.names[old.Account], old.Name)
 			}
 		}
-		if len(f.versions)+len(f.aliases)+len(f.events)+len(f.permissions) == 0 {
+		if len(f.versions)+len(f.aliases)+len(f.events)+len(f.urls)+len(f.permissions) == 0 {
 			delete(ix.groups, uid)
 		}
 		return
 	}
 	f.view = view(f)
+	ix.showURLs(old, f.view)
 	ix.account(f.view, 1)
 	ix.touch(f.view.Account)
 	ix.functions.set(functionName{f.view.Account, f.view.Name}, f.view)
@@ -421,7 +431,7 @@ func (ix *index) orphans() map[store.Key]store.Revision {
 	}
 	for k, r := range ix.records {
 		switch familyOf(k) {
-		case versionFamily, aliasFamily, eventFamily, permissionFamily:
+		case versionFamily, aliasFamily, eventFamily, urlFamily, permissionFamily:
 			if f := ix.groups[functionOf(k)]; f == nil || f.function == nil {
 				gone[k] = r.rev
 			}

@@ -30,6 +30,7 @@ const (
 	versionFamily    family = "version"    // version.ACCOUNT.FUNCTION.NUMBER
 	aliasFamily      family = "alias"      // alias.ACCOUNT.FUNCTION.HIDDEN-NAME
 	eventFamily      family = "event"      // event.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
+	urlFamily        family = "url"        // url.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
 	permissionFamily family = "permission" // permission.ACCOUNT.FUNCTION.HIDDEN-QUALIFIER
 	revokedFamily    family = "revoked"    // revoked.ACCOUNT.HIDDEN-WHAT
 )

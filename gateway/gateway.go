@@ -4,7 +4,9 @@
 // A request is routed by the service in its credential scope, because that
 // is what its signature covers; one without a signature by its path: the root
 // is STS's, which alone takes requests that nobody signed. Health
-// checks are the only requests that need none.
+// checks are the only requests that need none. Before all that comes the host:
+// one of a function's URL is that function's with all paths, and nothing else
+// answers there.
 package gateway
 
 import (
@@ -20,8 +22,17 @@ type Config struct {
 	// Lambda serves the Lambda API, Admin the /v1 API, and IAM and STS the two
 	// services of the Query protocol.
 	Lambda, Admin, IAM, STS http.Handler
+	// URLs serves the hosts of functions' URLs; nil if there are none.
+	URLs URLs
 	// Ready says why the node cannot take requests; empty if it can.
 	Ready func() string
+}
+
+// URLs serves functions' URLs.
+type URLs interface {
+	http.Handler
+	// Serves tells whether a request is for the host of one.
+	Serves(*http.Request) bool
 }
 
 // The bounds of a connection. Bodies have bounds of their own, by operation.
@@ -49,6 +60,10 @@ func Server(h http.Handler) *http.Server {
 type handler struct{ Config }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.URLs != nil && h.URLs.Serves(r) {
+		h.URLs.ServeHTTP(w, r)
+		return
+	}
 	switch r.URL.Path {
 	case "/healthz":
 		answer(w, http.StatusOK, "ok\n")

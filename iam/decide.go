@@ -50,12 +50,18 @@ func (a *Authority) served(r *Request) error {
 	if err := a.accountServed(r, r.Owner.Account); err != nil {
 		return err
 	}
-	if r.Principal.Account != r.Owner.Account {
+	// Nobody has an account. A caller that is nobody calls functions by their
+	// URLs, and asks for nothing else.
+	byURL := r.Principal.Type == call.TypeAnonymous && r.Action == InvokeURLAction
+	if r.Principal.Account != r.Owner.Account && !byURL {
 		if err := a.accountServed(r, r.Principal.Account); err != nil {
 			return err
 		}
 	}
 	for i := range r.Chain {
+		if r.Chain[i].Principal.Type == call.TypeAnonymous {
+			continue // it is asked like the others, and policies let it do nothing
+		}
 		if err := a.accountServed(r, r.Chain[i].Principal.Account); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (a *Authority) denied(r *Request, why refusal) error {
 		text += "because no identity-based policy allows the " + r.Action + " action"
 	}
 	err := fault.New(opAuthorise, fault.Denied, "%s", text).WithCode(codeAccessDenied)
-	if why.evaluation != nil && a.Explained != nil && r.Action != InvokeAction {
+	if why.evaluation != nil && a.Explained != nil && r.Action != InvokeAction && r.Action != InvokeURLAction {
 		if message := a.Explained(*r, policy.Explain(&why.evaluation.request, &why.evaluation.layers)); message != "" {
 			err.Message += "."
 			err.Remedy = "Encoded authorization failure message: " + message

@@ -37,6 +37,13 @@ import (
 // InvokeAction is the action that a call of a function is decided under.
 const InvokeAction = "lambda:InvokeFunction"
 
+// InvokeURLAction is that of a call by a function's URL, and KeyURLAuthType
+// the condition key that says how the URL knows its callers.
+const (
+	InvokeURLAction = "lambda:InvokeFunctionUrl"
+	KeyURLAuthType  = "lambda:FunctionUrlAuthType"
+)
+
 // Snapshot is what a decision is made against.
 type Snapshot interface {
 	// Generation counts the changes of credentials, policies and tenants'
@@ -123,14 +130,23 @@ func (a *Authority) Authorise(r Request) (Grant, error) {
 
 // AuthoriseCall decides a call of a function; errors as of Authorise.
 func (a *Authority) AuthoriseCall(c *call.Call) (Grant, error) {
-	return a.decide(&decision{call: c, request: Request{
+	return a.decide(&decision{call: c, request: CallRequest(c)})
+}
+
+// CallRequest is the question that a call asks.
+func CallRequest(c *call.Call) Request {
+	r := Request{
 		Principal: c.Principal,
 		Action:    InvokeAction,
 		Resource:  c.Target.Resource(),
 		Owner:     c.Asked(),
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,
-	}})
+	}
+	if c.URLAuth != "" {
+		r.Action, r.Keys = InvokeURLAction, []Key{{Name: KeyURLAuthType, Values: []string{string(c.URLAuth)}}}
+	}
+	return r
 }
 
 // Renew gives the grant back if nothing moved since it was decided, and

@@ -94,6 +94,10 @@ func (a *Authority) fill(c *policy.Context, r *Request, w who, s *Subject) {
 	c.SetName(keyViaService, "false")
 	switch p.Type {
 	case call.TypeService:
+	case call.TypeAnonymous:
+		// It is of no account and no organisation, and must not look like it.
+		c.SetName(keyPrincipalType, string(p.Type))
+		c.SetName(keyUserID, "anonymous")
 	case call.TypeWebIdentity:
 		// It is no principal of an account yet.
 		c.SetName(keyFederatedProvider, p.ARN)

@@ -154,10 +154,7 @@ func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Ou
 	if fault.Is(err, fault.Throttled) {
 		o.Result = call.Throttled
 	}
-	p.Audit.Refuse(ctx, iam.Request{
-		Principal: c.Principal, Action: iam.InvokeAction, Resource: c.Target.Resource(), Owner: c.Asked(),
-		EndTenant: c.EndTenant, Chain: c.Chain,
-	}, c.RequestID, err)
+	p.Audit.Refuse(ctx, iam.CallRequest(c), c.RequestID, err)
 	p.Counter.Count(c, o)
 	return o
 }

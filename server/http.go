@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ import (
 	"github.com/carrel-dev/carrel/gateway/adminapi"
 	"github.com/carrel-dev/carrel/gateway/awsapi"
 	"github.com/carrel-dev/carrel/gateway/queryapi"
+	"github.com/carrel-dev/carrel/gateway/urlapi"
 	"github.com/carrel-dev/carrel/iam/credential"
 	"github.com/carrel-dev/carrel/iam/token"
 	"github.com/carrel-dev/carrel/secret"
@@ -77,10 +79,15 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
+	domain, port := n.domain()
+	urls := urlapi.New(urlapi.Config{
+		Domain: domain, Verifier: verify("lambda"), Sessions: n.control, Control: n.control, Invoker: n.pipeline, Roll: rollEvents, Log: n.log,
+	})
 	handler := gateway.New(gateway.Config{
+		URLs: urls,
 		Lambda: awsapi.New(awsapi.Config{
 			Region: n.cfg.Region, Verifier: verify("lambda"), Control: n.control, Invoker: n.pipeline, Log: n.log, Roll: rollEvents,
-			Bearers: bearers("lambda"), Sessions: n.control,
+			Bearers: bearers("lambda"), Sessions: n.control, URL: func(id string) string { return n.scheme() + urls.Host(id) + port + "/" },
 		}),
 		Admin: adminapi.New(adminapi.Config{
 			Region: n.cfg.Region, Verifier: verify("carrel"), Control: n.control, Ledger: n.ledger, Logs: n.logs,
@@ -94,6 +101,26 @@ func (n *Node) serve(context.Context) error {
 	n.http = gateway.Server(handler)
 	go func() { n.end(n.http.Serve(n.listener)) }()
 	return n.serveOperator()
+}
+
+// domain gives what hosts of functions' URLs end in, and the port in their
+// addresses with its colon; empty where it is the scheme's own.
+func (n *Node) domain() (name, port string) {
+	name, number, found := strings.Cut(n.cfg.Domain, ":")
+	if !found {
+		_, number, _ = net.SplitHostPort(n.listener.Addr().String())
+	}
+	if n.scheme() == "https://" && number == "443" || n.scheme() == "http://" && number == "80" {
+		return name, ""
+	}
+	return name, ":" + number
+}
+
+func (n *Node) scheme() string {
+	if n.cfg.TLSCert != "" {
+		return "https://"
+	}
+	return "http://"
 }
 
 func (n *Node) end(err error) {

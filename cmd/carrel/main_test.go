@@ -280,7 +280,7 @@ func TestSettingsHaveFlags(t *testing.T) {
 	t.Parallel()
 	values := map[string][2]string{
 		"Listen": {"listen", "127.0.0.1:1"}, "MetricsListen": {"metrics-listen", "127.0.0.1:2"}, "TLSCert": {"tls-cert", "c"}, "TLSKey": {"tls-key", "k"},
-		"InsecureHTTP": {"insecure-http", "true"}, "Region": {"region", "eu-west-1"}, "RootKey": {"root-key", "r"}, "JournalSync": {"journal-sync", "always"},
+		"InsecureHTTP": {"insecure-http", "true"}, "Region": {"region", "eu-west-1"}, "Domain": {"domain", "fn.example.com:443"}, "RootKey": {"root-key", "r"}, "JournalSync": {"journal-sync", "always"},
 		"WorkerBinary": {"worker-binary", "w"}, "BlankWorkers": {"blank-workers", "7"}, "MaxWorkers": {"max-workers", "8"}, "IdleWorker": {"idle-worker", "9m0s"},
 		"UserID": {"user-id", "10"}, "DropRoot": {"drop-root", "false"}, "DrainTimeout": {"drain-timeout", "11s"}, "LogLevel": {"log-level", "debug"},
 		"Runsc": {"runsc", "r"}, "OCIRuntime": {"oci-runtime", "o"}, "BlankKernels": {"blank-kernels", "2"},

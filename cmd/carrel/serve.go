@@ -134,6 +134,7 @@ func configFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM file of the TLS certificate; read again when it changes")
 	f.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM file of the certificate's key")
 	f.BoolVar(&c.InsecureHTTP, "insecure-http", c.InsecureHTTP, "allow others to reach the node without TLS")
+	f.StringVar(&c.Domain, "domain", c.Domain, "what hosts of function URLs end in: ID.lambda-url.DOMAIN[:PORT]")
 	f.StringVar(&c.Region, "region", c.Region, "AWS region that the node answers for")
 	f.StringVar(&c.RootKey, "root-key", c.RootKey, "file of the key that wraps all tenants' keys; DATA.key if empty")
 	f.StringVar(&c.JournalSync, "journal-sync", c.JournalSync, "when records of calls are durable: write (within 10 ms) or always (before the reply)")

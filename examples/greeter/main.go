@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	carrel "github.com/carrel-dev/carrel/sdk/go"
 )
@@ -23,6 +24,9 @@ var calls int
 type request struct {
 	Name string `json:"name"`
 	Do   string `json:"do"`
+	// Of a request to the function's URL: its path says what to do.
+	Path  string            `json:"rawPath"`
+	Query map[string]string `json:"queryStringParameters"`
 }
 
 type reply struct {
@@ -51,6 +55,9 @@ func handle(c *carrel.Context, event []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the event is not a JSON object: %w", err)
 	}
 	calls++
+	if r.Path != "" {
+		r.Do, r.Name = strings.TrimPrefix(r.Path, "/"), r.Query["name"]
+	}
 	switch r.Do {
 	case "spin":
 		for n := 0; ; n++ {
@@ -63,6 +70,8 @@ func handle(c *carrel.Context, event []byte) ([]byte, error) {
 		}
 	case "print":
 		fmt.Fprintln(os.Stderr, "printed for", c.TenantID())
+	case "respond":
+		return []byte(`{"statusCode":418,"headers":{"X-Kind":"teapot","Connection":"close","Content-Type":"text/plain"},"cookies":["a=1","b=2"],"body":"c2hvcnQ=","isBase64Encoded":true}`), nil
 	case "stream":
 		return nil, stream(&r)
 	case "fail":

@@ -72,6 +72,9 @@ type Config struct {
 	NewRequestID func() string
 	// Roll gives the random number that picks a version of a weighted alias.
 	Roll func() uint64
+	// URL gives the address of the function URL of an id; of a host that ends
+	// in lambda-url.localhost if nil.
+	URL func(id string) string
 	// Limits bound what is read; a zero field takes its default.
 	Limits Limits
 	// Log gets the causes of failures that are ours; discarded if nil.
@@ -98,6 +101,9 @@ func New(cfg Config) http.Handler {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.URL == nil {
+		cfg.URL = func(id string) string { return "http://" + id + ".lambda-url.localhost/" }
 	}
 	cfg.Limits = cfg.Limits.orDefaults()
 	h := &handler{Config: cfg, routes: newRouteTable(lambdaRoutes())}

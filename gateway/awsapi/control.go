@@ -81,10 +81,11 @@ type SettingStore interface {
 	AccountSettings(context.Context, iam.Grant) (control.AccountSettings, error)
 }
 
-// CallStore holds what bounds the calls of a function.
+// CallStore holds what bounds the calls of a function, and where they come in.
 type CallStore interface {
 	ConcurrencyStore
 	RecursionStore
+	URLStore
 }
 
 // ConcurrencyStore holds reserved concurrency; nil means that none is reserved.
@@ -98,6 +99,15 @@ type ConcurrencyStore interface {
 type RecursionStore interface {
 	PutRecursion(ctx context.Context, g iam.Grant, name function.Name, loop string) error
 	GetRecursion(ctx context.Context, g iam.Grant, name function.Name) (string, error)
+}
+
+// URLStore holds the URLs of functions.
+type URLStore interface {
+	CreateURL(context.Context, iam.Grant, control.URLInput) (function.URLConfig, error)
+	GetURL(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (function.URLConfig, error)
+	UpdateURL(context.Context, iam.Grant, control.URLInput) (function.URLConfig, error)
+	DeleteURL(ctx context.Context, g iam.Grant, name function.Name, qualifier string) error
+	ListURLs(ctx context.Context, g iam.Grant, name function.Name, in control.ListInput) (control.Page[function.URLConfig], error)
 }
 
 // TagStore holds tags.

@@ -65,6 +65,7 @@ func servedRoutes() []route {
 	const concurrency = "/functions/{FunctionName}/concurrency"
 	const recursion = "/2024-08-31/functions/{FunctionName}/recursion-config"
 	const events = "/2019-09-25/functions/{FunctionName}/event-invoke-config"
+	const address = "/2021-10-31/functions/{FunctionName}/url"
 	const tags = "/2017-03-31/tags/{Resource}"
 	return []route{
 		{method: "POST", template: one + "/invocations", operation: opInvoke, scope: onVersion},
@@ -98,6 +99,12 @@ func servedRoutes() []route {
 		{method: "DELETE", template: events, operation: "DeleteFunctionEventInvokeConfig", scope: onVersion, act: deleteEventConfig},
 		{method: "GET", template: events + "/list", operation: "ListFunctionEventInvokeConfigs", scope: onFunction, act: listEventConfigs},
 
+		{method: "POST", template: address, operation: "CreateFunctionUrlConfig", scope: onVersion, act: createURL, conditions: urlKeys},
+		{method: "GET", template: address, operation: "GetFunctionUrlConfig", scope: onVersion, act: getURL},
+		{method: "PUT", template: address, operation: "UpdateFunctionUrlConfig", scope: onVersion, act: updateURL, conditions: urlKeys},
+		{method: "DELETE", template: address, operation: "DeleteFunctionUrlConfig", scope: onVersion, act: deleteURL},
+		{method: "GET", template: address + "s", operation: "ListFunctionUrlConfigs", scope: onFunction, act: listURLs},
+
 		{method: "POST", template: one + "/policy", operation: "AddPermission", scope: onVersion, act: addPermission, conditions: permissionKeys},
 		{method: "GET", template: one + "/policy", operation: "GetPolicy", scope: onVersion, act: getPolicy},
 		{method: "DELETE", template: one + "/policy/{StatementId}", operation: "RemovePermission", scope: onVersion, act: removePermission},
@@ -123,11 +130,6 @@ GET    /2020-04-22/code-signing-configs/{}                      GetCodeSigningCo
 PUT    /2020-04-22/code-signing-configs/{}                      UpdateCodeSigningConfig
 DELETE /2020-04-22/code-signing-configs/{}                      DeleteCodeSigningConfig
 GET    /2020-04-22/code-signing-configs/{}/functions            ListFunctionsByCodeSigningConfig
-POST   /2021-10-31/functions/{}/url                             CreateFunctionUrlConfig
-GET    /2021-10-31/functions/{}/url                             GetFunctionUrlConfig
-PUT    /2021-10-31/functions/{}/url                             UpdateFunctionUrlConfig
-DELETE /2021-10-31/functions/{}/url                             DeleteFunctionUrlConfig
-GET    /2021-10-31/functions/{}/urls                            ListFunctionUrlConfigs
 PUT    /2019-09-30/functions/{}/provisioned-concurrency         PutProvisionedConcurrencyConfig
 GET    /2019-09-30/functions/{}/provisioned-concurrency         GetProvisionedConcurrencyConfig
 DELETE /2019-09-30/functions/{}/provisioned-concurrency         DeleteProvisionedConcurrencyConfig

@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"assume":      cmdAssume,
 			"absent":      cmdAbsent,
 			"signed":      cmdSigned,
+			"printed":     cmdPrinted,
 			"waitfor":     cmdWaitFor,
 			"unchanged":   cmdUnchanged,
 		},
@@ -274,6 +275,11 @@ func cmdSigned(ts *testscript.TestScript, neg bool, args []string) {
 	if err := ts.Exec("curl", curl...); neg != (err != nil) {
 		ts.Fatalf("%s %s: %v", args[0], args[1], err)
 	}
+}
+
+// printed makes what the last command printed a variable.
+func cmdPrinted(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
 // waitfor runs a command until what it prints matches a regular expression.
