@@ -37,8 +37,6 @@ func run(args []string, stderr io.Writer) int {
 		err = inside(args[1:])
 	case "compile":
 		err = worker.Compile()
-	case "native":
-		err = native.Serve(native.Options{})
 	default:
 		err = fmt.Errorf("unknown mode %q: the binaries carrel and carrel-worker are of different releases", args[0])
 	}
@@ -69,8 +67,14 @@ func box(args []string) error {
 
 // inside is what runs with a kernel of its own.
 func inside(args []string) error {
-	if len(args) == 1 && args[0] == "worker" {
-		return worker.ServeInside()
+	if len(args) != 1 {
+		return fmt.Errorf("inside takes a mode and nothing else")
 	}
-	return fmt.Errorf("unknown mode %q inside a sandbox", args)
+	switch args[0] {
+	case "worker":
+		return worker.ServeInside()
+	case "native":
+		return native.Serve(native.Options{})
+	}
+	return fmt.Errorf("unknown mode %q inside a sandbox", args[0])
 }

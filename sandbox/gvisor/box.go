@@ -26,8 +26,10 @@ type BoxConfig struct {
 	Worker string `json:"worker"`
 	// Mounts are shown inside besides it.
 	Mounts []Mount `json:"mounts,omitempty"`
-	// TmpBytes is the size of /tmp inside; 0 is none.
-	TmpBytes uint64 `json:"tmpBytes,omitempty"`
+	// TmpBytes and TaskBytes are the sizes of /tmp and TaskRoot inside; 0 is
+	// none.
+	TmpBytes  uint64 `json:"tmpBytes,omitempty"`
+	TaskBytes uint64 `json:"taskBytes,omitempty"`
 	// Env is the environment inside.
 	Env []string `json:"env,omitempty"`
 }
@@ -92,7 +94,7 @@ func (c *BoxConfig) enterRoot() error {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	rootfs := filepath.Join(base, bundleFolder, "rootfs")
-	for _, dir := range []string{filepath.Join(rootfs, "proc"), filepath.Join(rootfs, "tmp"), filepath.Join(rootfs, "dev"),
+	for _, dir := range []string{filepath.Join(rootfs, "proc"), filepath.Join(rootfs, "tmp"), filepath.Join(rootfs, TaskRoot), filepath.Join(rootfs, "dev"),
 		filepath.Join(rootfs, "sys"), filepath.Join(base, stateFolder), filepath.Join(base, "proc"), filepath.Join(base, "dev"), filepath.Join(base, "tmp")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -195,7 +197,7 @@ func pivot(dir string) error {
 }
 
 func (c *BoxConfig) writeBundle() error {
-	spec, err := Spec(Sandbox{Args: []string{WorkerPath, "inside", c.Inside}, Env: c.Env, TmpBytes: c.TmpBytes, TmpExec: true})
+	spec, err := Spec(Sandbox{Args: []string{WorkerPath, "inside", c.Inside}, Env: c.Env, TmpBytes: c.TmpBytes, TaskBytes: c.TaskBytes})
 	if err != nil {
 		return err
 	}

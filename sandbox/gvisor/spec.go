@@ -25,9 +25,9 @@ type Sandbox struct {
 	Env []string
 	// TmpBytes is the size of /tmp; 0 is none.
 	TmpBytes uint64
-	// TmpExec lets files below /tmp be executed, for code that is unpacked
-	// there.
-	TmpExec bool
+	// TaskBytes is the size of TaskRoot, where a function's package is
+	// unpacked; 0 is none.
+	TaskBytes uint64
 	// Files bounds open descriptors (default 1024).
 	Files uint64
 }
@@ -36,6 +36,8 @@ type Sandbox struct {
 const (
 	// WorkerPath is where carrel-worker is.
 	WorkerPath = "/carrel-worker"
+	// TaskRoot is where a native function's package is, as on Lambda.
+	TaskRoot = "/var/task"
 	// SocketFD is the descriptor of the socket to the node.
 	SocketFD = 3
 	// nobody is who the process inside is; the ids exist inside only.
@@ -133,13 +135,15 @@ func Spec(s Sandbox) ([]byte, error) {
 			{Type: "pid"}, {Type: "network"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"},
 		}},
 	}
-	if s.TmpBytes > 0 {
-		options := []string{"nosuid", "nodev", "noexec", "mode=1777", "size=" + strconv.FormatUint(s.TmpBytes, 10)}
-		if s.TmpExec {
-			options = slices.DeleteFunc(options, func(o string) bool { return o == "noexec" })
+	// Files there may be executed: programs unpack helpers into /tmp, as they
+	// may on Lambda, and the kernel that they meet then is their own.
+	for target, size := range map[string]uint64{"/tmp": s.TmpBytes, TaskRoot: s.TaskBytes} {
+		if size > 0 {
+			options := []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatUint(size, 10)}
+			spec.Mounts = append(spec.Mounts, ociMount{Destination: target, Type: "tmpfs", Source: "tmpfs", Options: options})
 		}
-		spec.Mounts = append(spec.Mounts, ociMount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: options})
 	}
+	slices.SortFunc(spec.Mounts, func(a, b ociMount) int { return strings.Compare(a.Destination, b.Destination) })
 	return json.MarshalIndent(spec, "", "  ")
 }
 
@@ -154,7 +158,7 @@ func emptyNotNull(list []string) []string {
 // /dev, /proc or /sys, sockets of services in /run and /var/run, the whole
 // root, or a target that is not a clean absolute path or is taken.
 func CheckMounts(mounts []Mount) error {
-	taken := map[string]bool{WorkerPath: true, "/proc": true, "/tmp": true, "/dev": true, "/sys": true}
+	taken := map[string]bool{WorkerPath: true, TaskRoot: true, "/proc": true, "/tmp": true, "/dev": true, "/sys": true}
 	for _, m := range mounts {
 		for _, p := range []string{m.Source, m.Target} {
 			if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // sandboxes are those that the spawner makes.
 var sandboxes = map[string]Sandbox{
 	"worker": {Args: []string{WorkerPath, "inside", "worker"}, Env: []string{"GOMAXPROCS=1"}},
-	"native": {Args: []string{WorkerPath, "inside", "native"}, Env: []string{"GOMAXPROCS=1"}, TmpBytes: 512 << 20, TmpExec: true},
+	"native": {Args: []string{WorkerPath, "inside", "native"}, Env: []string{"GOMAXPROCS=1"}, TmpBytes: 512 << 20, TaskBytes: 256 << 20},
 }
 
 func TestSpecs(t *testing.T) {
@@ -83,7 +83,7 @@ func lintSpec(content []byte) (wrong []string) {
 		}
 		switch {
 		case m.Destination == "/proc" && m.Type == "proc" && has("noexec"):
-		case m.Destination == "/tmp" && m.Type == "tmpfs" && strings.Contains(strings.Join(m.Options, ","), "size="):
+		case (m.Destination == "/tmp" || m.Destination == "/var/task") && m.Type == "tmpfs" && strings.Contains(strings.Join(m.Options, ","), "size="):
 		default:
 			bad(m.Destination + ": no mount of ours")
 		}

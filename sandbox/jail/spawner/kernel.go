@@ -24,6 +24,10 @@ type kernel struct {
 // defaultTmp is the size of a native function's /tmp, as on Lambda.
 const defaultTmp = 512 << 20
 
+// taskBytes is room for an unpacked package, 262,144,000 bytes at most as on
+// Lambda, and the pages that its small files do not fill.
+const taskBytes = 320 << 20
+
 // openKernel prepares the making of sandboxes while the spawner still has its
 // privileges. What is missing is a reason, not an error: the other walls do
 // not need it.
@@ -61,7 +65,7 @@ func (k *kernel) open(cfg KernelConfig) error {
 	k.boxes = map[Kind]string{}
 	for kind, box := range map[Kind]gvisor.BoxConfig{
 		KernelWorker: {Inside: "worker"},
-		KernelNative: {Inside: "native", Mounts: mounts, TmpBytes: cfg.TmpBytes},
+		KernelNative: {Inside: "native", Mounts: mounts, TmpBytes: cfg.TmpBytes, TaskBytes: taskBytes},
 	} {
 		box.Runtime, box.Worker, box.Env = cfg.Runtime, worker, env
 		arg, err := json.Marshal(box)

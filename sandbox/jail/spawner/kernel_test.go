@@ -261,7 +261,7 @@ func TestInsideASandbox(t *testing.T) {
 	if err := json.Unmarshal(line, &s); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"/", "/carrel-worker", "/opt", "/opt/shown", "/tmp"}; !slices.Equal(s.Files, want) {
+	if want := []string{"/", "/carrel-worker", "/opt", "/opt/shown", "/tmp", "/var", "/var/task"}; !slices.Equal(s.Files, want) {
 		t.Errorf("files: %q, want %q", s.Files, want)
 	}
 	if len(s.Tries) != len(attempts()) {
