@@ -14,7 +14,6 @@ import (
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
-	"github.com/carrel-dev/carrel/function/bundle"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -185,11 +184,15 @@ func (s *Service) makeOnce(ctx context.Context, d *deployed, p pendingBuild) (Bu
 	if err != nil {
 		return BuildResult{}, err
 	}
-	module, err := bundle.Open(upload, bundle.Limits{})
+	c, err := s.open(p.version.Runtime, upload)
 	if err != nil {
 		return BuildResult{}, err
 	}
-	src := BuildSource{Module: module, Environment: environment(&d.functionRecord, p.version), Limits: p.version.Limits}
+	if c.files != nil {
+		// A sandbox takes the package as it is.
+		return BuildResult{Artifact: upload, Model: function.Native}, c.files.Verify()
+	}
+	src := BuildSource{Module: c.module, Environment: environment(&d.functionRecord, p.version), Limits: p.version.Limits}
 	if json.Valid([]byte(p.warmup)) {
 		src.Warmup = []byte(p.warmup)
 	}

@@ -80,6 +80,7 @@ import (
 	"github.com/carrel-dev/carrel/control/directory"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/function/native"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/iam/prove"
 	"github.com/carrel-dev/carrel/iam/token"
@@ -90,7 +91,7 @@ import (
 )
 
 // Config says what a Service works with. All fields are needed, but for
-// ActsPerSecond, WebIdentities, Log and Now.
+// Native, ActsPerSecond, WebIdentities, Log and Now.
 type Config struct {
 	// Region is the installation's only region.
 	Region string
@@ -101,6 +102,9 @@ type Config struct {
 	Keys        *secret.Keeper
 	Builder     Builder
 	Journal     Journal
+	// Native is what the node has for native functions; nil if it has no wall
+	// for them.
+	Native *native.Host
 	// ActsPerSecond is how many changes an account may make, averaged; zero
 	// means DefaultActsPerSecond. The operators' own account has no bound.
 	ActsPerSecond int

@@ -145,6 +145,7 @@ func (d *deployed) choice(v *function.Version) choice {
 		Artifact:    v.Artifact,
 		Model:       v.Model,
 		Runtime:     v.Runtime,
+		Handler:     v.Handler,
 		Role:        v.Role,
 		RoleUID:     v.RoleUID,
 		Limits:      limits,

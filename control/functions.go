@@ -13,7 +13,6 @@ import (
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
-	"github.com/carrel-dev/carrel/function/bundle"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/secret"
 	"github.com/carrel-dev/carrel/tenant"
@@ -126,7 +125,7 @@ func (s *Service) newFunction(account tenant.AccountID, in CreateFunctionInput) 
 // storePackage checks an upload, keeps it and names it in the record.
 func (s *Service) storePackage(ctx context.Context, r *functionRecord, upload []byte) error {
 	const op = "control.storePackage"
-	if _, err := bundle.Open(upload, bundle.Limits{}); err != nil {
+	if _, err := s.open(r.Latest.Runtime, upload); err != nil {
 		return err
 	}
 	if s.ix.codeSizeOf(r.Account)+int64(len(upload)) > MaxCodeSize {

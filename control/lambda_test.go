@@ -60,7 +60,8 @@ func TestConfigurationIsChecked(t *testing.T) {
 		want string
 	}{
 		{func(in *CreateFunctionInput) { in.Name = "a b" }, "ValidationException", "functionName"},
-		{func(in *CreateFunctionInput) { in.Runtime = "nodejs22.x" }, "InvalidParameterValueException", "[wasm, provided.al2023]"},
+		{func(in *CreateFunctionInput) { in.Runtime = "java21" }, "InvalidParameterValueException", "[wasm, provided.al2023]"},
+		{func(in *CreateFunctionInput) { in.Runtime, in.Handler = "nodejs20.x", "app.handler" }, "InvalidParameterValueException", "not run on this node: this node has no wall"},
 		{func(in *CreateFunctionInput) { in.PackageType = "Image" }, "InvalidParameterValueException", "only Zip"},
 		{func(in *CreateFunctionInput) { in.Role = "arn:aws:iam::1:role/x" }, "ValidationException", "'role'"},
 		{func(in *CreateFunctionInput) { in.Limits.MemoryMB = 127 }, "ValidationException", "greater than or equal to 128"},

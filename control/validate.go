@@ -79,16 +79,19 @@ func (s *Service) checkVersion(op string, account tenant.AccountID, v *function.
 	if err := checkLimits(op, v.Limits); err != nil {
 		return err
 	}
+	if err := s.checkRuntime(v.Runtime); err != nil {
+		return err
+	}
 	switch {
-	case v.Runtime != function.Wasm && v.Runtime != function.ProvidedAL23:
-		return invalid(op, "Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s, %s] or be a valid ARN. "+
-			"This installation runs WebAssembly modules.", printable(string(v.Runtime)), function.Wasm, function.ProvidedAL23)
 	case utf8.RuneCountInString(v.Description) > maxDescription:
 		return constraint(op, printable(v.Description), "description", fmt.Sprintf("Member must have length less than or equal to %d", maxDescription))
 	case len(v.Handler) > maxHandler:
 		return constraint(op, printable(v.Handler), "handler", fmt.Sprintf("Member must have length less than or equal to %d", maxHandler))
 	case !handlerForm.MatchString(v.Handler):
 		return constraint(op, printable(v.Handler), "handler", `Member must satisfy regular expression pattern: [^\s]+`)
+	}
+	if err := checkHandler(op, v); err != nil {
+		return err
 	}
 	owner, err := function.ParseRoleARN(v.Role)
 	if err != nil {

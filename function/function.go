@@ -14,20 +14,23 @@ import (
 type Runtime string
 
 // The runtimes that a WebAssembly module may be deployed under. The second
-// is for clients that know AWS's names only.
+// is for clients that know AWS's names only, and for native programs; the
+// other native runtimes are in package function/native.
 const (
 	Wasm         Runtime = "wasm"
 	ProvidedAL23 Runtime = "provided.al2023"
 )
 
-// Model is how a module is driven.
+// Model is how a function is driven.
 type Model string
 
 // The execution models: a reactor is initialised once and called through
-// its export handle; a command runs _start anew for each call.
+// its export handle; a command runs _start anew for each call; a native
+// function is a process that asks for its calls through the Runtime API.
 const (
 	Reactor Model = "reactor"
 	Command Model = "command"
+	Native  Model = "native"
 )
 
 // TenantIsolationMode is Lambda's TenancyConfig.TenantIsolationMode.
@@ -154,6 +157,7 @@ type Target struct {
 	Artifact  Digest
 	Model     Model
 	Runtime   Runtime
+	Handler   string
 	Role      string
 	RoleUID   tenant.UID
 	Limits    Limits

@@ -56,8 +56,8 @@ type entry struct {
 	data, end        int64 // filled from the local header
 }
 
-// openArchive checks the whole archive and inflates its module.
-func openArchive(b []byte, l Limits) ([]byte, error) {
+// readEntries checks the whole archive, all but the content of its entries.
+func readEntries(b []byte, l Limits) ([]entry, error) {
 	directory, count, err := findDirectory(b, l)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,13 @@ func openArchive(b []byte, l Limits) ([]byte, error) {
 	if err := checkEntries(entries, l); err != nil {
 		return nil, err
 	}
-	if err := checkLayout(b, entries, directory); err != nil {
+	return entries, checkLayout(b, entries, directory)
+}
+
+// openArchive checks the whole archive and inflates its module.
+func openArchive(b []byte, l Limits) ([]byte, error) {
+	entries, err := readEntries(b, l)
+	if err != nil {
 		return nil, err
 	}
 	for i := range entries {
@@ -180,7 +186,10 @@ func checkEntries(entries []entry, l Limits) error {
 			return err
 		}
 		// Folded, as two names that differ by case only are one file on many systems.
-		folded := strings.ToLower(strings.TrimSuffix(e.name, "/"))
+		folded := strings.TrimSuffix(e.name, "/")
+		if !l.exact {
+			folded = strings.ToLower(folded)
+		}
 		if _, twice := seen[folded]; twice {
 			return invalid("%q is in the archive more than once.", e.name)
 		}
@@ -302,7 +311,7 @@ func inflate(b []byte, e *entry) ([]byte, error) {
 		var out bytes.Buffer
 		n, err := io.Copy(&out, io.LimitReader(r, e.unpacked+1))
 		if err != nil || n != e.unpacked {
-			return nil, broken("the content of %q is damaged or not of the declared size", e.name)
+			return nil, damaged(e)
 		}
 		content = out.Bytes()
 	}

@@ -1,5 +1,6 @@
 // Package bundle takes a WebAssembly module out of what a customer uploaded:
-// a zip with bootstrap.wasm at its root, or the bare module.
+// a zip with bootstrap.wasm at its root, or the bare module. The zip of a
+// native function's files it checks, by the same rules.
 //
 // Nothing is ever extracted to a file system; names inside an archive are
 // compared and never opened. An archive is read by one strict reader of our
@@ -29,6 +30,8 @@ type Limits struct {
 	Entries int
 	// Ratio is the most by which an entry of over a MiB may grow.
 	Ratio int64
+	// exact says that names which differ by case only are two.
+	exact bool
 }
 
 // Default gives the limits of Lambda for direct uploads (50 MiB packed,
@@ -73,8 +76,7 @@ func Open(zipOrWasm []byte, limits Limits) ([]byte, error) {
 	case len(zipOrWasm) == 0:
 		return nil, invalid("The uploaded package is empty.")
 	case int64(len(zipOrWasm)) > l.Packed:
-		return nil, fault.New(op, fault.TooLarge, "The package of %d bytes is over the limit of %d bytes.", len(zipOrWasm), l.Packed).
-			WithCode("RequestEntityTooLargeException")
+		return nil, overPacked(zipOrWasm, l)
 	case bytes.HasPrefix(zipOrWasm, wasmMagic):
 		if int64(len(zipOrWasm)) > l.Unpacked {
 			return nil, tooBig(l)
@@ -84,6 +86,11 @@ func Open(zipOrWasm []byte, limits Limits) ([]byte, error) {
 		return openArchive(zipOrWasm, l)
 	}
 	return nil, invalid("The package is neither a zip archive nor a WebAssembly module.")
+}
+
+func overPacked(upload []byte, l Limits) error {
+	return fault.New(op, fault.TooLarge, "The package of %d bytes is over the limit of %d bytes.", len(upload), l.Packed).
+		WithCode("RequestEntityTooLargeException")
 }
 
 func invalid(format string, args ...any) error {
