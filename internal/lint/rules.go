@@ -29,6 +29,7 @@ var rules = map[string]func(report, *File){
 	"cgo":       checkCgo,
 	"pure":      checkPure,
 	"foreign":   checkForeign,
+	"network":   checkNetwork,
 }
 
 func imports(f *File) map[string]*ast.ImportSpec {
