@@ -64,6 +64,7 @@ var guarded = map[string][]string{
 	"DeleteTenant":                {ActionDeleteTenant},
 	"SetPlan":                     {ActionSetPlan},
 	"PutProviderClaimTags":        {ActionPutProviderClaimTags},
+	"ListProviderClaimTags":       {ActionListProviderClaimTags},
 	"CreateDefaultRoles":          {ActionCreateDefaultRoles},
 	"Organization":                {ActionGetOrganization},
 	"CreateUnit":                  {ActionCreateUnit},

@@ -98,6 +98,7 @@ const (
 	ActionListAccountAliases         = "iam:ListAccountAliases"
 
 	// What AWS has no name for.
-	ActionPutProviderClaimTags = "carrel:PutProviderClaimTags"
-	ActionCreateDefaultRoles   = "carrel:CreateDefaultRoles"
+	ActionPutProviderClaimTags  = "carrel:PutProviderClaimTags"
+	ActionListProviderClaimTags = "carrel:ListProviderClaimTags"
+	ActionCreateDefaultRoles    = "carrel:CreateDefaultRoles"
 )

@@ -240,6 +240,29 @@ func (s *Service) PutProviderClaimTags(ctx context.Context, g iam.Grant, arn str
 	}})
 }
 
+// ProviderClaimTags is what a provider's claims may set: for each claim, the
+// key of the session tag.
+type ProviderClaimTags struct {
+	Provider string
+	Claims   map[string]string
+}
+
+// ListProviderClaimTags lists the account's providers, those without claims
+// that set tags too, by ARN. The grant is for ActionListProviderClaimTags on
+// the account's providers. The claims must not be written to.
+func (s *Service) ListProviderClaimTags(ctx context.Context, g iam.Grant, page PageInput) (Page[ProviderClaimTags], error) {
+	in, err := s.looking(ctx, g, ActionListProviderClaimTags, IdentitiesResource(g.Request().Owner.Account, sortProvider))
+	if err != nil {
+		return Page[ProviderClaimTags]{}, err
+	}
+	found := map[string]ProviderClaimTags{}
+	in.Providers.Each(func(r *directory.Entry[directory.Provider]) bool {
+		found[r.Record.ARN] = ProviderClaimTags{r.Record.ARN, r.Record.ClaimTags}
+		return true
+	})
+	return pageOf("control.ListProviderClaimTags", page, slices.Collect(maps.Keys(found)), func(arn string) (ProviderClaimTags, error) { return found[arn], nil })
+}
+
 // TagOpenIDConnectProvider adds tags to a provider, or changes them.
 func (s *Service) TagOpenIDConnectProvider(ctx context.Context, g iam.Grant, arn string, tags []call.Tag) error {
 	return s.changeProvider(ctx, g, ActionTagProvider, providerChange{arn, func(op string, r *directory.Provider) (err error) {

@@ -61,7 +61,7 @@ type Control interface {
 	TenantLife
 	Functions
 	Governance
-	Credentials
+	Authentication
 }
 
 // TenantLife is all that becomes of a tenant.

@@ -61,6 +61,7 @@ var routes = []struct{ method, path, body string }{
 	{"POST", "/v1/links/link-1/accept", ""},
 	{"DELETE", "/v1/links/link-1", ""},
 	{"POST", "/v1/tokens", `{"scope":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}"}`},
+	{"GET", "/v1/claim-tags", ""},
 	{"PUT", "/v1/claim-tags", `{"provider":"arn:aws:iam::123456789012:oidc-provider/idp.example","claims":{"team":"team"}}`},
 	{"POST", "/v1/sessions/revoke", `{"what":"*","tenant":"globex"}`},
 	{"GET", "/v1/prove", ""},
@@ -258,7 +259,7 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 		if strings.HasPrefix(r.path, "/v1/layouts") || strings.HasPrefix(r.path, "/v1/shares") || strings.HasPrefix(r.path, "/v1/links") {
 			continue // every account has its own; see TestLayoutsAndShares
 		}
-		if own[r.path] {
+		if own[r.path] || r.method+" "+r.path == "GET /v1/claim-tags" {
 			if a.status/100 != 2 {
 				t.Errorf("own %s %s: %d %s", r.method, r.path, a.status, a.body)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"time"
 
@@ -13,13 +14,30 @@ import (
 	"github.com/carrel-dev/carrel/tenant"
 )
 
+// Authentication is by what principals show who they are.
+type Authentication interface {
+	Credentials
+	ClaimTagging
+}
+
 // Credentials makes bearer tokens and ends sessions.
 type Credentials interface {
 	CreateToken(context.Context, iam.Grant, control.CreateTokenInput) (control.NewToken, error)
 	TokenResource(tenant.AccountID) string
 	RevokeSession(context.Context, iam.Grant, control.RevokeSessionInput) error
 	SessionResource(account tenant.AccountID, what string) string
+}
+
+// ClaimTagging says which claims of providers' tokens set session tags.
+type ClaimTagging interface {
 	PutProviderClaimTags(ctx context.Context, g iam.Grant, arn string, claims map[string]string) error
+	ListProviderClaimTags(context.Context, iam.Grant, control.PageInput) (control.Page[control.ProviderClaimTags], error)
+}
+
+// ClaimTags is what the claims of a provider's tokens may set.
+type ClaimTags struct {
+	Provider string            `json:"provider" doc:"ARN of the OpenID Connect provider" example:"arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"`
+	Claims   map[string]string `json:"claims" doc:"For each claim that may set a session tag, the tag's key"`
 }
 
 // NewToken is a bearer token as the answer to its making shows it, once.
@@ -57,6 +75,8 @@ type claimTagsInput struct {
 func (h *handler) tokens() {
 	register(h, operation{id: "PutProviderClaimTags", method: http.MethodPut, path: "/v1/claim-tags",
 		summary: "Say which claims of a provider's tokens set which session tags"}, h.putClaimTags)
+	register(h, operation{id: "ListProviderClaimTags", method: http.MethodGet, path: "/v1/claim-tags",
+		summary: "List the account's providers with the claims that set session tags"}, h.listClaimTags)
 	register(h, operation{id: "CreateToken", method: http.MethodPost, path: "/v1/tokens", status: http.StatusCreated,
 		summary: "Make a bearer token that stands for the caller, within a scope"}, h.createToken)
 	register(h, operation{id: "RevokeSession", method: http.MethodPost, path: "/v1/sessions/revoke",
@@ -128,4 +148,23 @@ func (h *handler) putClaimTags(ctx context.Context, in *claimTagsInput) (*reply[
 		return nil, err
 	}
 	return done, h.Control.PutProviderClaimTags(ctx, g, in.Body.Provider, in.Body.Claims)
+}
+
+func (h *handler) listClaimTags(ctx context.Context, in *PageInput) (*reply[Page[ClaimTags]], error) {
+	account := sessionOf(ctx).principal.Account
+	g, err := h.decide(ctx, question{control.ActionListProviderClaimTags, control.IdentitiesResource(account, "oidc-provider"), account})
+	if err != nil {
+		return nil, err
+	}
+	page, err := h.Control.ListProviderClaimTags(ctx, g, control.PageInput{Marker: in.Cursor, MaxItems: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]ClaimTags, 0, len(page.Items))
+	for _, p := range page.Items {
+		claims := map[string]string{}
+		maps.Copy(claims, p.Claims)
+		items = append(items, ClaimTags{Provider: p.Provider, Claims: claims})
+	}
+	return pageReply(items, page.NextMarker), nil
 }

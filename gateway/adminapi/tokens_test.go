@@ -194,5 +194,9 @@ func TestClaimTags(t *testing.T) {
 		if a := w.do(t, tt.who, "PUT", "/v1/claim-tags", `{"provider":"`+arn+`","claims":`+tt.claims+`}`); a.status != tt.status {
 			t.Errorf("%s: %d %s", tt.claims, a.status, a.body)
 		}
+		if a := w.do(t, tt.who, "GET", "/v1/claim-tags", ""); a.status != 200 || tt.who.AccountID != acme.AccountID && strings.Contains(a.body, "oidc-provider") ||
+			tt.who.AccountID == acme.AccountID && tt.status == 200 && !strings.Contains(a.body, `{"provider":"`+arn+`","claims":`+tt.claims+`}`) {
+			t.Errorf("listed after %s: %d %s", tt.claims, a.status, a.body)
+		}
 	}
 }

@@ -320,7 +320,7 @@ func TestA07ForeignFunctions(t *testing.T) {
 
 // ownOperations show or change what is one's own, or show what is everybody's.
 var ownOperations = []string{
-	"get /v1/events", "get /v1/plans", "get /v1/shares", "get /v1/links", "get /v1/layouts", "post /v1/default-roles",
+	"get /v1/claim-tags", "get /v1/events", "get /v1/plans", "get /v1/shares", "get /v1/links", "get /v1/layouts", "post /v1/default-roles",
 }
 
 // TestA07ForeignAdmin asks for every operation of the /v1 API, as its own
