@@ -35,7 +35,7 @@ func (a *app) tokenCommand() *cobra.Command {
 		Aliases: []string{"tokens"},
 		Short:   "Make, narrow and look at bearer tokens for plain HTTP clients",
 		Example: "  carrel token create --scope scope.json > token",
-	}, a.tokenCreate(), a.tokenNarrow(), a.tokenInspect())
+	}, a.tokenCreate(), a.tokenNarrow(), a.tokenInspect(), a.tokenProof())
 }
 
 func (a *app) tokenCreate() *cobra.Command {
@@ -118,24 +118,41 @@ func scopeOf(file string) (string, error) {
 
 // publicKey gives the public half of the key in a file.
 func publicKey(file string) (ed25519.PublicKey, error) {
+	block, err := pemOf(file)
+	if err != nil {
+		return nil, err
+	}
+	if key, err := x509.ParsePKIXPublicKey(block); err == nil {
+		if public, ok := key.(ed25519.PublicKey); ok {
+			return public, nil
+		}
+	}
+	private, err := privateKeyOf(file, block)
+	if err != nil {
+		return nil, err
+	}
+	return private.Public().(ed25519.PublicKey), nil
+}
+
+// pemOf gives the first block of a PEM file; nil if it has none.
+func pemOf(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usageError("the key: %v", err)
 	}
-	block, _ := pem.Decode(text)
-	if block != nil {
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-			if private, ok := key.(ed25519.PrivateKey); ok {
-				return private.Public().(ed25519.PublicKey), nil
-			}
-		}
-		if key, err := x509.ParsePKIXPublicKey(block.Bytes); err == nil {
-			if public, ok := key.(ed25519.PublicKey); ok {
-				return public, nil
-			}
+	if block, _ := pem.Decode(text); block != nil {
+		return block.Bytes, nil
+	}
+	return nil, nil
+}
+
+func privateKeyOf(file string, block []byte) (ed25519.PrivateKey, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(block); err == nil {
+		if private, ok := key.(ed25519.PrivateKey); ok {
+			return private, nil
 		}
 	}
-	return nil, &failure{Code: "BadKey", Message: file + " holds no Ed25519 key in PEM.", Remedy: "Make one with openssl genpkey -algorithm ed25519 -out client.pem.", ExitCode: exitUsage}
+	return nil, &failure{Code: "BadKey", Message: file + " holds no Ed25519 key in PEM that will do.", Remedy: "Make one with openssl genpkey -algorithm ed25519 -out client.pem.", ExitCode: exitUsage}
 }
 
 // bearerFrom reads a token from standard input: an argument would be seen by
