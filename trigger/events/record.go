@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
@@ -146,8 +147,12 @@ func decodeEvent(b []byte) (event, error) {
 		e.Died = time.Unix(0, died).UTC()
 	}
 	e.Payload = r.Bytes()
+	known := e.Principal
+	// JSON holds no other text: one like this was never anybody's.
+	if !utf8.ValidString(known.ARN) || !utf8.ValidString(string(known.Account)) || !utf8.ValidString(known.AccessKeyID) {
+		r.Fail()
+	}
 	if version >= 2 {
-		known := e.Principal
 		e.Principal = call.Principal{}
 		if !decode(r.Bytes(), &e.Principal) || !sameCredential(&e.Principal, &known) {
 			r.Fail()
