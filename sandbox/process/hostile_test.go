@@ -230,6 +230,9 @@ func TestWorkersAreNotBelieved(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			attacker := h.target("111111111111")
+			if want != call.TimedOut { // how far an attack gets in a time is not asked
+				attacker.Limits.Timeout = 30 * time.Second
+			}
 			o := h.run(attacker, what)
 			if o.Result != want {
 				t.Errorf("the attacker's call: %v %v, want %v", o.Result, o.Err, want)
