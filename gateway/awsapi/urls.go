@@ -70,7 +70,7 @@ func (rq *request) urlInput(auth bool) (control.URLInput, error) {
 	}
 	kind, mode := o.text("AuthType"), o.text("InvokeMode")
 	in.Auth, in.Mode = function.URLAuth(value(kind)), function.InvokeMode(value(mode))
-	if o.has("Cors") {
+	if _, found := o.get("Cors"); found { // an empty one takes it away
 		c := o.child("Cors")
 		in.CORS = &function.CORS{
 			AllowCredentials: c.flag("AllowCredentials"), AllowHeaders: c.list("AllowHeaders"), AllowMethods: c.list("AllowMethods"),
