@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,12 @@ func Box(arg string) error {
 		if err := s.run(); err != nil {
 			return fault.Wrap("gvisor.Box", fault.Unavailable, err, "The sandbox's root cannot be made: step %q failed (%v).", s.name, err)
 		}
+	}
+	// The death signal that the spawner asked for belongs to the first thread,
+	// and the thread that executes takes its place, with its own.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fault.Wrap("gvisor.Box", fault.Unavailable, err, "The sandbox cannot be made to end with the spawner (%v).", err)
 	}
 	args := append([]string{"runsc"}, c.Runtime.Args()...)
 	err := syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", RuntimeFD), args, []string{"PATH=/", "XDG_RUNTIME_DIR=" + stateFolder})

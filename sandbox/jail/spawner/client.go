@@ -55,6 +55,7 @@ type tenure struct {
 	spawned chan spawned // takes one
 	process *Process     // nil until spawned
 	limited chan string  // set while SetLimits waits
+	frozen  chan string  // set while Freeze or Thaw waits
 }
 
 type spawned struct {
@@ -325,6 +326,14 @@ func (c *Client) read() {
 			c.mu.Lock()
 			waiting := t.limited
 			t.limited = nil
+			c.mu.Unlock()
+			if waiting != nil {
+				waiting <- e.text
+			}
+		case evFrozen:
+			c.mu.Lock()
+			waiting := t.frozen
+			t.frozen = nil
 			c.mu.Unlock()
 			if waiting != nil {
 				waiting <- e.text

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -72,6 +73,12 @@ func runInside(args []string) int {
 			fmt.Fprintln(os.Stderr, "said")
 		case 'm':
 			eat(1 << 30)
+		case 'c': // computes on, for good
+			go func() {
+				for {
+				}
+			}()
+			_, _ = unix.Write(gvisor.SocketFD, []byte("c"))
 		case 'b':
 			for {
 				_, _, _ = syscall.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
@@ -323,7 +330,7 @@ func TestSandboxesTalkAndEnd(t *testing.T) {
 		t.Errorf("it exited: %+v", e)
 	}
 	p = spawn(t, c, KernelWorker, Limits{MemoryBytes: sandboxMemory, PIDs: 512})
-	family := descendants(p.PID)
+	family := family(p.PID)
 	if len(family) < 3 {
 		t.Errorf("processes of a sandbox: %v", family)
 	}
@@ -336,22 +343,6 @@ func TestSandboxesTalkAndEnd(t *testing.T) {
 	for _, pid := range family {
 		awaitGone(t, pid)
 	}
-}
-
-// descendants gives a process and all below it.
-func descendants(pid int) []int {
-	all := []int{pid}
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		for _, field := range strings.Fields(string(b)) {
-			var child int
-			if _, err := fmt.Sscan(field, &child); err == nil {
-				all = append(all, descendants(child)...)
-			}
-		}
-	}
-	return all
 }
 
 // TestSandboxesHitTheirLimits: a fork bomb (A67) and a memory hog (A86) end
@@ -373,7 +364,7 @@ func TestSandboxesHitTheirLimits(t *testing.T) {
 	select {
 	case <-bomb.Done():
 	case <-deadline:
-		if n := len(descendants(bomb.PID)); n > 128 {
+		if n := len(family(bomb.PID)); n > 128 {
 			t.Errorf("a fork bomb has %d processes", n)
 		}
 		_ = bomb.Kill()
@@ -407,5 +398,140 @@ func TestWithoutARuntimeThereIsNoWallKernel(t *testing.T) {
 	}
 	if jail.Socket != gvisor.SocketFD {
 		t.Error("the socket has two numbers")
+	}
+}
+
+// TestFrozenSandboxesUseNothing: one that computes uses no time while it is
+// frozen, goes on where it was, and can be killed.
+func TestFrozenSandboxesUseNothing(t *testing.T) {
+	c := startClient(t, kernelConfig(t))
+	p := spawn(t, c, KernelNative, Limits{MemoryBytes: sandboxMemory, PIDs: 512})
+	tell(t, p, "c")
+	if got := hear(p); got != "c" {
+		t.Fatalf("%q", got)
+	}
+	used := func() (all time.Duration) {
+		for _, pid := range family(p.PID) {
+			if one, err := CPUTime(pid); err == nil {
+				all += one
+			}
+		}
+		return all
+	}
+	awaitMore := func(than time.Duration) bool {
+		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+			if used() > than+20*time.Millisecond {
+				return true
+			}
+		}
+		return false
+	}
+	if !awaitMore(used()) {
+		t.Fatal("it does not compute")
+	}
+	begun := time.Now()
+	if err := p.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	froze := time.Since(begun)
+	before := used()
+	tell(t, p, "e")
+	p.Conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if got := hear(p); got == "e" {
+		t.Error("a frozen sandbox answers")
+	}
+	if after := used(); after-before > 20*time.Millisecond {
+		t.Errorf("a frozen sandbox used %s", after-before)
+	}
+	begun = time.Now()
+	if err := p.Thaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	thawed := time.Since(begun)
+	p.Conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if got := hear(p); got != "e" {
+		t.Errorf("a thawed sandbox: %q", got)
+	}
+	t.Logf("frozen in %s, thawed in %s, answered in %s", froze, thawed, time.Since(begun))
+	if !awaitMore(used()) {
+		t.Error("a thawed sandbox does not go on")
+	}
+	if err := p.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if e := p.Wait(); e.Signal != syscall.SIGKILL {
+		t.Errorf("a frozen sandbox that was killed: %+v", e)
+	}
+	if err := p.Thaw(t.Context()); !fault.Is(err, fault.Conflict) {
+		t.Errorf("thawing a dead one: %v", err)
+	}
+	jailed := spawn(t, c, Worker, Limits{})
+	if err := jailed.Freeze(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("freezing a jailed worker: %v", err)
+	}
+}
+
+// TestA80NothingOfASandboxIsLeft: a spawner that is killed at any moment of a
+// sandbox's life leaves no process, mount or file on the host, and the next
+// one removes the cgroup.
+func TestA80NothingOfASandboxIsLeft(t *testing.T) {
+	cfg := kernelConfig(t)
+	mounts := func() string {
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	before := mounts()
+	for i := range 10 {
+		c, err := Start(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := c.Status().Reaped; i > 0 && n > 2 {
+			t.Errorf("round %d: %d cgroups of one sandbox were left", i, n)
+		}
+		// A sandbox takes about 100 ms to be made: it dies in the midst of that,
+		// or, every other time, when it is ready.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		p, err := c.Spawn(ctx, KernelNative, Limits{MemoryBytes: sandboxMemory, PIDs: 512})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			p.Conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if got := hear(p); got != "r" {
+				t.Fatalf("%q %s", got, stderrOf(p))
+			}
+		} else {
+			p.Conn.SetReadDeadline(time.Now().Add(time.Duration(i) * 10 * time.Millisecond))
+			hear(p)
+		}
+		all := family(p.PID)
+		if err := c.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if e := p.Wait(); !e.Lost {
+			t.Errorf("round %d: %+v", i, e)
+		}
+		for _, pid := range all {
+			awaitGone(t, pid)
+		}
+		_ = p.Close()
+		_ = c.Close()
+		if after := mounts(); after != before {
+			t.Fatalf("round %d: mounts are left: %s", i, after)
+		}
+	}
+	c := startClient(t, cfg) // removes the last one's
+	p := spawn(t, c, KernelNative, Limits{MemoryBytes: sandboxMemory, PIDs: 512})
+	tell(t, p, "e")
+	if got := hear(p); got != "e" {
+		t.Errorf("after the kills: %q", got)
 	}
 }

@@ -80,6 +80,8 @@ const (
 	opSpawn op = iota + 1
 	opKill
 	opLimits
+	opFreeze
+	opThaw
 	ops
 )
 
@@ -88,7 +90,7 @@ type request struct {
 	op     op
 	kind   Kind
 	slot   uint32
-	pid    uint32 // whom opKill and opLimits mean, should the slot be taken anew
+	pid    uint32 // whom all but opSpawn mean, should the slot be taken anew
 	limits Limits
 }
 
@@ -134,8 +136,8 @@ func decodeRequest(b []byte) (request, error) {
 		if r.kind == 0 || r.kind >= probe || r.pid != 0 {
 			return request{}, errMalformed
 		}
-	case opKill, opLimits:
-		if r.kind != 0 || r.pid == 0 || r.op == opKill && r.limits != (Limits{}) {
+	case opKill, opLimits, opFreeze, opThaw:
+		if r.kind != 0 || r.pid == 0 || r.op != opLimits && r.limits != (Limits{}) {
 			return request{}, errMalformed
 		}
 	default:
@@ -156,6 +158,7 @@ const (
 	evRefused                    // text: why there is no process in the slot
 	evLimited                    // text: why the limits are not set, or empty
 	evExited                     // the slot is free again
+	evFrozen                     // text: why the process is not frozen or thawed, or empty
 	eventOps
 )
 

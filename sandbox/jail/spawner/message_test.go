@@ -19,6 +19,8 @@ func goodRequests() []request {
 		{op: opSpawn, kind: KernelNative},
 		{op: opKill, slot: 1<<32 - 1, pid: 1},
 		{op: opLimits, slot: 3, pid: 99, limits: limits},
+		{op: opFreeze, slot: 3, pid: 99},
+		{op: opThaw, slot: 3, pid: 99},
 	}
 }
 
@@ -27,6 +29,7 @@ func goodEvents() []event {
 		{op: evReady, text: "{}"},
 		{op: evFatal, text: strings.Repeat("x", eventText)},
 		{op: evSpawned, slot: 1, pid: 2},
+		{op: evFrozen, slot: 1, text: "the process has ended"},
 		{op: evExited, slot: 9, exit: Exit{Status: -1, Signal: syscall.SIGSYS, CPUTime: 1, MaxRSS: 1 << 40, OOMKilled: true}},
 	}
 }
@@ -66,6 +69,8 @@ func TestMalformedRequests(t *testing.T) {
 		"spawn with a process":     request{op: opSpawn, kind: Worker, pid: 4}.encode(),
 		"kill without a process":   request{op: opKill}.encode(),
 		"kill with limits":         request{op: opKill, pid: 4, limits: Limits{PIDs: 1}}.encode(),
+		"freeze without a process": request{op: opFreeze}.encode(),
+		"thaw with limits":         request{op: opThaw, pid: 4, limits: Limits{PIDs: 1}}.encode(),
 		"kill with a kind":         request{op: opKill, pid: 4, kind: Worker}.encode(),
 		"limits without a process": request{op: opLimits}.encode(),
 	} {

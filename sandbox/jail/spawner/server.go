@@ -208,6 +208,12 @@ func (s *server) handle(r request) {
 			e.text = err.Error()
 		}
 		s.send(e, nil)
+	case opFreeze, opThaw:
+		e := event{op: evFrozen, slot: r.slot}
+		if err = s.freeze(r); err != nil {
+			e.text = err.Error()
+		}
+		s.send(e, nil)
 	}
 }
 
