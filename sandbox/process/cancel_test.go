@@ -25,7 +25,7 @@ func TestACallThatBeganIsNotTakenBack(t *testing.T) {
 		}
 		defer b.discard()
 		g := &group{driver: h.driver, key: groupKey{artifact: f.Artifact, memoryMB: 64}}
-		if err := newWorker(g, b, time.Now()).load(); err != nil {
+		if err := newWorker(g, b, time.Now()).load(nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := readFrame(b.conn, wire.Loaded, 1000); err != nil {

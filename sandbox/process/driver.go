@@ -36,6 +36,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/function/native"
 	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/sandbox"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
@@ -78,6 +79,10 @@ type Config struct {
 	// KernelBlanks is how many sandboxes of each kind with a kernel of their
 	// own wait ready, once one was asked for (default 1).
 	KernelBlanks int
+	// Native is what the host has for native functions; nil if nothing.
+	Native *native.Host
+	// Fresh has each call of a native function run in a sandbox of its own.
+	Fresh bool
 	// MaxWorkers bounds the worker processes of the node (default 1000).
 	MaxWorkers int
 	// Idle is how long a worker without calls is kept (default 10 minutes).
@@ -156,6 +161,8 @@ type groupKey struct {
 	version  string
 	artifact function.Digest
 	memoryMB int
+	// revision tells apart what a native function's process is started with.
+	revision string
 	// kind is what its workers are made of: the wall.
 	kind spawner.Kind
 }

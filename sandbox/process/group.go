@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
 )
 
 // group is the workers of one owner's function version.
@@ -20,7 +21,8 @@ type group struct {
 	workers  []*worker
 	waiting  []*slot // until the worker that is being started takes them
 	starting int
-	gone     bool // nobody finds this group any more; there may be a new one
+	runs     *function.Target // by the last call that waited
+	gone     bool             // nobody finds this group any more; there may be a new one
 }
 
 // startTimeout bounds how long a call waits for a worker to be made.
@@ -61,6 +63,9 @@ func (g *group) dispatch(s *slot) {
 // pick chooses the worker with the fewest open calls among those that move;
 // start tells whether another worker should be started. The group is locked.
 func (g *group) pick() (best *worker, start bool) {
+	if g.key.native() {
+		return g.pickNative()
+	}
 	moving := 0
 	for _, w := range g.workers {
 		if w.stalled.Load() || w.asking.Load() {
@@ -108,7 +113,7 @@ func (g *group) start() {
 func (g *group) bind(p *blank, begun time.Time) {
 	g.driver.counts.ColdStarts.Add(1)
 	w := newWorker(g, p, begun)
-	if err := w.load(); err != nil {
+	if err := w.load(g.target()); err != nil {
 		w.kill("no artefact")
 		g.abandon(err)
 		return
@@ -116,8 +121,7 @@ func (g *group) bind(p *blank, begun time.Time) {
 	g.mu.Lock()
 	g.starting--
 	g.workers = append(g.workers, w)
-	waiting := g.waiting
-	g.waiting = nil
+	waiting := g.takeWaiting()
 	g.mu.Unlock()
 	g.driver.running.Add(1)
 	go w.read()
@@ -130,6 +134,17 @@ func (g *group) bind(p *blank, begun time.Time) {
 	g.redispatch(moved)
 }
 
+// target gives what the group's workers run; nil if no call waits for it.
+func (g *group) target() *function.Target {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		return g.runs
+	}
+	g.runs = g.waiting[0].job.Ticket.Call().Target
+	return g.runs
+}
+
 // abandon ends the calls that waited for a worker which could not be had.
 func (g *group) abandon(cause error) {
 	g.mu.Lock()
@@ -137,6 +152,8 @@ func (g *group) abandon(cause error) {
 	var waiting []*slot
 	if g.starting == 0 {
 		waiting, g.waiting = g.waiting, nil
+	} else if g.key.native() {
+		waiting = g.takeWaiting()
 	}
 	g.mu.Unlock()
 	g.driver.fail(fault.Wrap("process.start", fault.Unavailable, cause, "no worker could be started for the function").

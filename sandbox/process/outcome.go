@@ -29,7 +29,11 @@ func (d *Driver) appendRun(b []byte, s *slot) []byte {
 		Event:       c.Event,
 	}
 	var context [1024]byte
-	body.Context = appendContext(context[:0], c)
+	if c.Target.Model == function.Native {
+		body.Context = nativeContext(c)
+	} else {
+		body.Context = appendContext(context[:0], c)
+	}
 	if c.Target.Model == function.Command {
 		body.Env = append(append(make([]string, 0, len(c.Target.Environment)+3), c.Target.Environment...),
 			"CARREL_TENANT_ID="+c.TenantID(), "CARREL_REQUEST_ID="+c.RequestID)
@@ -77,6 +81,9 @@ func (w *worker) outcome(s *slot, d *wire.DoneBody) error {
 	}
 	if s.cold {
 		o.Usage.Init = w.loaded.Sub(w.begun)
+	}
+	if w.group.key.native() {
+		w.nativeUsage(s, &o.Usage)
 	}
 	if len(d.Log) > 0 {
 		o.Log = append([]byte(nil), d.Log...)

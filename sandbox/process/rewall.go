@@ -9,16 +9,22 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 )
 
 // keyOf gives whose workers may run a call now.
 func (d *Driver) keyOf(c *call.Call) groupKey {
-	return groupKey{
+	key := groupKey{
 		owner: c.Owner, account: c.Target.CodeOwner(), function: c.Target.FunctionUID, version: c.Target.Version,
 		artifact: c.Target.Artifact, memoryMB: c.Target.Limits.MemoryMB, kind: kindOf(d.cfg.WallOf(c)),
 	}
+	if c.Target.Model == function.Native {
+		// Its environment is not part of its artefact.
+		key.kind, key.revision = spawner.KernelNative, c.Target.Revision
+	}
+	return key
 }
 
 // kindOf gives the processes that a wall is made of. The wall instance gets

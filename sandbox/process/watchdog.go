@@ -145,11 +145,18 @@ func (w *worker) inspect(now time.Time, d *Driver) {
 	if w.loading(oldest) {
 		limit += startTimeout // its time begins when the module is loaded
 	}
+	grace := d.cfg.Grace
+	if w.group.key.native() {
+		grace = max(grace, nativeGrace)
+		if w.loading(oldest) {
+			grace += initTimeout
+		}
+	}
 	w.mu.Unlock()
 	if frames != nil {
 		w.control(frames)
 	}
-	if age > limit+d.cfg.Grace {
+	if age > limit+grace {
 		d.counts.Kills.Add(1)
 		w.kill("a call did not end at its limit")
 	}

@@ -3,7 +3,6 @@
 package process
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 	"github.com/carrel-dev/carrel/worker/wire"
 )
@@ -42,6 +42,9 @@ type worker struct {
 
 	open    atomic.Int32
 	stalled atomic.Bool
+	// retired says that the worker takes no further call.
+	retired atomic.Bool
+	native  nativeState
 	// asking says that the call that runs waits for the host.
 	asking atomic.Bool
 	// seen says that the watchdog knows of the worker; the rest is its own:
@@ -74,13 +77,14 @@ func newWorker(g *group, b *blank, begun time.Time) *worker {
 
 // load sends the artefact's descriptor; calls may follow at once. A function
 // that may use more memory than a blank worker gets its limit first.
-func (w *worker) load() error {
+func (w *worker) load(t *function.Target) error {
 	if mb := w.group.key.memoryMB; mb > blankMemoryMB {
-		ctx, cancel := context.WithTimeout(w.group.driver.stopped, startTimeout)
-		defer cancel()
-		if err := w.proc.SetLimits(ctx, limitsFor(w.group.key.kind, mb)); err != nil {
+		if err := w.raise(); err != nil {
 			return err
 		}
+	}
+	if w.group.key.native() {
+		return w.loadPackage(t)
 	}
 	art, err := w.group.driver.artifacts.get(w.group.driver.stopped, w.group.key)
 	if err != nil {
@@ -99,7 +103,7 @@ func (w *worker) load() error {
 func (w *worker) send(slots ...*slot) bool {
 	now := time.Now()
 	w.mu.Lock()
-	if w.dead || w.asking.Load() || w.stalled.Load() {
+	if w.dead || w.asking.Load() || w.stalled.Load() || !w.begins(slots) {
 		w.mu.Unlock()
 		return false
 	}
@@ -202,6 +206,7 @@ func (w *worker) control(frames []byte) {
 
 // kill ends the process; its reader cleans up. The first reason is kept.
 func (w *worker) kill(why string) {
+	w.retired.Store(true)
 	if w.why.CompareAndSwap(nil, &why) {
 		w.proc.Kill()
 	}
@@ -233,6 +238,10 @@ func (w *worker) readReplies() error {
 			w.group.driver.counts.Alarms.Add(1)
 			w.kill(err.Error())
 			return err
+		}
+		if w.retired.Load() && w.open.Load() == 0 {
+			w.kill("its last call has ended")
+			return io.EOF
 		}
 		buf = buf[:copy(buf[:cap(buf)], rest)]
 		if need > cap(buf) {
@@ -270,6 +279,9 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 		w.pump()
 		wake(ended)
 		clear(ended)
+		if w.group.key.native() && w.open.Load() == 0 && !w.retired.Load() {
+			w.group.handOn()
+		}
 		if w.open.Load() == 0 {
 			w.group.driver.poolOf(w.group.key.kind).spare()
 		}
@@ -317,6 +329,9 @@ func (w *worker) frame(h wire.Header, body []byte) (*slot, error) {
 		// it ends with the worker otherwise.
 		if err := w.outcome(s, &d); err != nil {
 			return nil, err
+		}
+		if w.group.key.native() {
+			w.retireNative(d.Last)
 		}
 		w.unqueue(s)
 		w.stalled.Store(false)
@@ -393,6 +408,9 @@ func (w *worker) settle(ended []*slot) {
 		s.outcome.Usage.CPU = share
 		left -= share
 	}
+	if w.group.key.native() {
+		return // nothing of its claims is believed
+	}
 	if alarm := w.trust.check(ended, spent); alarm != "" {
 		w.group.driver.counts.Alarms.Add(1)
 		w.kill(alarm)
@@ -438,6 +456,10 @@ func (g *group) lost(lost []*slot, exit spawner.Exit, why string) {
 		lost = lost[1:]
 	case now.Sub(oldest.sent) > c.Target.Limits.Timeout:
 		g.driver.endKilled(oldest, call.TimedOut, now)
+		lost = lost[1:]
+	}
+	if g.key.native() && len(lost) > 0 && !exit.Lost && g.driver.stopped.Err() == nil {
+		g.driver.endNative(lost[0], now)
 		lost = lost[1:]
 	}
 	g.driver.fail(fault.New("process.Run", fault.Internal, "the worker process that ran this call died (%s)", why).

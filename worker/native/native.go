@@ -273,6 +273,7 @@ func (s *supervisor) advance() {
 		s.done(wire.StatusFunctionError, s.failure.payload(t.call.RequestID), true)
 		return
 	}
+	s.process.signalAll(unix.SIGCONT)
 	s.process.beginCall()
 	t.timer = time.AfterFunc(t.call.Timeout, func() { s.expire(t) })
 	s.changed.Broadcast()
@@ -346,12 +347,15 @@ func (s *supervisor) done(status wire.Status, output []byte, last bool) {
 	if len(d.Output) > int(t.call.OutputLimit) {
 		d.Status, d.Output = wire.StatusFunctionError, tooLarge(int(t.call.OutputLimit))
 	}
-	s.send(wire.AppendDone(nil, t.handle, &d))
 	if last {
+		s.send(wire.AppendDone(nil, t.handle, &d))
 		s.changed.Broadcast()
 		s.finish()
 		return
 	}
+	// Between calls nothing of the function runs, as in Lambda.
+	s.process.signalAll(unix.SIGSTOP)
+	s.send(wire.AppendDone(nil, t.handle, &d))
 	s.advance()
 }
 

@@ -168,3 +168,26 @@ func TestNodeLargeResult(t *testing.T) {
 		t.Errorf("the call after it: %s", e.output)
 	}
 }
+
+func TestNothingRunsBetweenCalls(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.load("nodejs", "app.handler", map[string]string{"app.js": `let n = 0
+setInterval(() => { n++ }, 2)
+exports.handler = async () => { const was = n; while (n < was + 5) await new Promise((r) => setTimeout(r, 2)); return [was, n] }`})
+	b.loaded()
+	count := func() (begin, end int) {
+		e := b.call("{}")
+		var n [2]int
+		if err := json.Unmarshal([]byte(e.output), &n); err != nil {
+			t.Fatal(e.output, err)
+		}
+		return n[0], n[1]
+	}
+	_, before := count()
+	<-time.After(300 * time.Millisecond)
+	// The harmless twin: within a call the timer ticks, or it would not end.
+	if after, _ := count(); after-before > 10 {
+		t.Errorf("the timer ticked %d times between the calls", after-before)
+	}
+}
