@@ -58,6 +58,10 @@ func (s *Service) UpdateAlias(ctx context.Context, g iam.Grant, in AliasInput) (
 	if in.RevisionID != "" && in.RevisionID != alias.T.RevisionID {
 		return function.Alias{}, fault.New(op, fault.Precondition, revisionFailed).WithCode("PreconditionFailedException")
 	}
+	if r, is := d.Rollouts[in.Alias]; is && r.State == RolloutRunning && (in.Version != nil || in.Weights != nil) {
+		return function.Alias{}, fault.New(op, fault.Conflict, "A roll-out decides which version the alias %s has.", in.Alias).
+			WithCode("ResourceConflictException").WithRemedy("Promote it or roll it back first.")
+	}
 	r := alias.T
 	if err := d.change(op, &r.Alias, in); err != nil {
 		return function.Alias{}, err

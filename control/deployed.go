@@ -33,6 +33,9 @@ type deployed struct {
 	routes      map[string]route
 	// tags are the function's, as decisions take them.
 	tags []call.Tag
+	// rolled and pinned are what roll-outs and pins decide.
+	rolled map[string]rolled
+	pinned map[pinName]choice
 	// instances are what was derived from it for end tenants.
 	instances instances
 }
@@ -98,6 +101,7 @@ func view(g *group) *deployed {
 		}
 		d.routes[name] = r
 	}
+	d.rollOut()
 	return d
 }
 

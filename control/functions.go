@@ -215,6 +215,10 @@ func (s *Service) DeleteFunction(ctx context.Context, g iam.Grant, name function
 				WithCode("ResourceConflictException").WithRemedy("Update or delete the alias first.")
 		}
 	}
+	if what, is := d.runsIn(qualifier); is {
+		return fault.New(op, fault.Conflict, "The version %s cannot be deleted: %s needs it.", qualifier, what).
+			WithCode("ResourceConflictException").WithRemedy("End it, or begin another roll-out, first.")
+	}
 	if err := s.removePermissions(ctx, d, qualifier); err != nil {
 		return err
 	}

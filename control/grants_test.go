@@ -20,6 +20,12 @@ import (
 var guarded = map[string][]string{
 	"CreateFunction":              {ActionCreateFunction},
 	"GetFunction":                 {ActionGetFunction, ActionGetConfiguration},
+	"StartRollout":                {ActionStartRollout},
+	"GetRollout":                  {ActionGetRollout},
+	"PromoteRollout":              {ActionPromoteRollout},
+	"RollbackRollout":             {ActionRollbackRollout},
+	"PinVersion":                  {ActionPinVersion},
+	"UnpinVersion":                {ActionUnpinVersion},
 	"GetInstance":                 {ActionGetFunction},
 	"GetCode":                     {ActionGetFunction},
 	"UpdateFunctionCode":          {ActionUpdateCode},

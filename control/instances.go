@@ -45,15 +45,15 @@ func derivedRoleARN(account tenant.AccountID, name function.Name, id tenant.EndT
 	return "arn:aws:iam::" + string(account) + ":role" + derivedPath + function.InstanceName(name, id)
 }
 
-// Place finds the instance that serves a call's end tenant, and makes the call
-// one of it: its target and owner are then the instance's. Calls of functions
+// Place finds the version and the instance that serve a call's end tenant, and
+// makes the call one of it: its target and owner are then the instance's. Calls of functions
 // that serve no end tenants stay as they are, as do those that were placed. It
 // takes no lock.
 //
 // Errors: fault.Conflict where the strategy of the end tenant cannot be served:
 // there is no linked account, or it has no such role, or another role of the
-// account has the name of the derived one. The call then stays as it is and must
-// not run.
+// account has the name of the derived one; and for a version that is not Active.
+// The call must not run then.
 func (s *Service) Place(c *call.Call) error {
 	t := c.Target
 	if t.Tenancy != function.PerTenant || t.Instance != nil || c.Owner.EndTenant == "" {
@@ -63,6 +63,11 @@ func (s *Service) Place(c *call.Call) error {
 	if !found || d.UID != t.FunctionUID {
 		return functionNotFound(t.Resource()) // it was deleted since it was resolved
 	}
+	t, err := s.versionFor(d, c)
+	if err != nil {
+		return err
+	}
+	c.Target = t
 	strategy := s.strategyOf(c)
 	if strategy == isolation.Namespace {
 		return nil

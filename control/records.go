@@ -78,6 +78,10 @@ type functionRecord struct {
 	Serving *function.Version `json:"serving,omitempty"`
 	// Recursive says that RecursiveLoop is Allow.
 	Recursive bool `json:"recursive,omitempty"`
+	// Rollouts are the last ones by qualifier, and Pins the versions that single
+	// end tenants are kept on.
+	Rollouts map[string]Rollout            `json:"rollouts,omitempty"`
+	Pins     map[tenant.EndTenantID]string `json:"pins,omitempty"`
 }
 
 // versionRecord is a published version.

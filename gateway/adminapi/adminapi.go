@@ -103,6 +103,8 @@ type TenantStates interface {
 
 // Functions finds functions.
 type Functions interface {
+	Rollouts
+	Pins
 	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (control.FunctionView, error)
 	GetInstance(ctx context.Context, g iam.Grant, name string) (control.InstanceView, error)
 }
@@ -181,6 +183,7 @@ func newHandler(cfg Config) *handler {
 	h.policies()
 	h.shares()
 	h.links()
+	h.rollouts()
 	h.tokens()
 	h.isolation()
 	h.auditLog()

@@ -83,7 +83,8 @@ func TestDefaultRolesAtThisAPI(t *testing.T) {
 		{w.operator, control.RoleAuditor, func(method, path string) bool { return method == "GET" && !strings.HasSuffix(path, "/logs") }},
 		{acme, control.RoleTenantAdmin, func(method, path string) bool {
 			return billing[method+" "+path] || developing[method+" "+path] || path == "/v1/default-roles" || path == "/v1/audit" || path == "/v1/prove" || method+" "+path == "GET /v1/claim-tags" ||
-				strings.HasPrefix(path, "/v1/layouts") || strings.HasPrefix(path, "/v1/shares") || strings.HasPrefix(path, "/v1/links")
+				strings.HasPrefix(path, "/v1/layouts") || strings.HasPrefix(path, "/v1/shares") || strings.HasPrefix(path, "/v1/links") ||
+				strings.Contains(path, "/rollout") || strings.Contains(path, "/pins/")
 		}},
 		{acme, control.RoleTenantDeveloper, func(method, path string) bool { return developing[method+" "+path] }},
 		{acme, control.RoleBillingReader, func(method, path string) bool { return billing[method+" "+path] }},
