@@ -125,6 +125,9 @@ func (s *supervisor) answer(r *request, id string, failed bool) response {
 	case again:
 		return refusal(403, "InvalidStateTransition", "The call was answered already.")
 	}
+	if !failed && isStreamed(r) && t.call.StreamLimit > 0 {
+		return s.stream(r, t)
+	}
 	body, err := readBody(r.body, limit)
 	large := errors.Is(err, errBodyTooLarge)
 	switch {
@@ -140,7 +143,7 @@ func (s *supervisor) answer(r *request, id string, failed bool) response {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running != t || t.answered {
+	if s.running != t || t.answered || t.streamed && !failed {
 		return refusal(403, "InvalidStateTransition", "The call has ended.")
 	}
 	t.answered, t.failed, t.output = true, failed, body

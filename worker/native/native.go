@@ -121,7 +121,9 @@ type task struct {
 	// taken says that the function has the event, answered that it gave its
 	// result, which output and failed are.
 	taken, answered, failed bool
-	output                  []byte
+	// streamed says that the result comes in pieces.
+	streamed bool
+	output   []byte
 }
 
 // failure is an error in Lambda's form. One that names the request does so in
@@ -198,6 +200,8 @@ func (s *supervisor) frame(h wire.Header, body []byte) error {
 		s.queue = append(s.queue, t)
 		s.advance()
 		return nil
+	case wire.Credit:
+		return s.credited(h.Handle, body)
 	case wire.Cancel:
 		why, err := wire.ParseCancel(body)
 		if err != nil {
@@ -329,6 +333,7 @@ func (s *supervisor) complete(last bool) {
 func (s *supervisor) done(status wire.Status, output []byte, last bool) {
 	t := s.running
 	s.running = nil
+	s.changed.Broadcast() // pieces may be waiting
 	if t.timer != nil {
 		t.timer.Stop()
 	}
