@@ -40,7 +40,7 @@ func (a *Authority) decide(d *decision) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	d.at, d.gatekeeper = a.Now(), gatekeeper
+	d.gatekeeper = gatekeeper
 	return Grant{d}, nil
 }
 
@@ -85,12 +85,15 @@ func (a *Authority) accountServed(r *Request, account tenant.AccountID) error {
 // that mixes the two up is refused here and not further down. The ARNs of
 // some services name no account; who owns those is the caller's to know.
 func ownedBy(arn string, account tenant.AccountID) bool {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[1] != "aws" || account == "" {
+	rest, ours := strings.CutPrefix(arn, "arn:aws:")
+	service, rest, _ := strings.Cut(rest, ":")
+	_, rest, _ = strings.Cut(rest, ":") // its region
+	owner, _, whole := strings.Cut(rest, ":")
+	if !ours || !whole || account == "" {
 		return false
 	}
-	builtIn := parts[2] == "iam" && parts[4] == "aws" // a policy that is everybody's to read
-	return parts[4] == string(account) || parts[4] == "" && withoutAccount(parts[2]) || builtIn
+	builtIn := service == "iam" && owner == "aws" // a policy that is everybody's to read
+	return owner == string(account) || owner == "" && withoutAccount(service) || builtIn
 }
 
 // withoutAccount tells whether the ARNs of a service name no account.
@@ -121,13 +124,22 @@ type evaluation struct {
 	caps    []*policy.Set
 	subject *Subject
 	object  Object
+
+	// What the context is filled in from, if a policy looks at it.
+	by    *Authority
+	asked *Request
+	who   who
 }
+
+// Fill implements policy.Filler.
+func (e *evaluation) Fill(c *policy.Context) { e.by.fill(c, e.asked, e.who, e.subject) }
 
 // release forgets everything that was looked up.
 func (e *evaluation) release() {
 	e.context.Reset()
 	clear(e.caps)
 	e.request, e.layers, e.caps, e.subject, e.object = policy.Request{}, policy.Layers{}, e.caps[:0], nil, Object{}
+	e.by, e.asked, e.who = nil, nil, who{}
 }
 
 // judge asks for the principal and then for its callers, the nearest first,
@@ -199,8 +211,8 @@ func (a *Authority) prepare(e *evaluation, r *Request, w who) error {
 		}
 		e.layers.SessionRequired = w.principal.Type == call.TypeFederated
 	}
-	e.context.Reset()
-	a.fill(&e.context, r, w, subject)
+	e.by, e.asked, e.who = a, r, w
+	e.context.FillLater(e)
 	return nil
 }
 

@@ -116,7 +116,6 @@ type decision struct {
 	request    Request
 	call       *call.Call
 	generation uint64
-	at         time.Time
 	gatekeeper string
 }
 

@@ -2,10 +2,33 @@ package policy
 
 // Context holds the condition keys of a request. Keys are not case-sensitive
 // in ASCII letters. The zero Context is empty. It may be read by several
-// goroutines at once, as long as none changes it.
+// goroutines at once, as long as none changes it and nothing is to be filled
+// in later.
 type Context struct {
 	entries []entry
 	values  []string
+	// seen has a bit for each key's hash: most keys that are looked for are not
+	// there, and one look tells.
+	seen  uint64
+	later Filler
+}
+
+// Filler fills in the keys of a context.
+type Filler interface{ Fill(*Context) }
+
+// FillLater empties the context and has it filled in when the first key is
+// looked for, or set. Many decisions look for none.
+func (c *Context) FillLater(f Filler) {
+	c.Reset()
+	c.later = f
+}
+
+// fill does what is to be done later.
+func (c *Context) fill() {
+	if f := c.later; f != nil {
+		c.later = nil
+		f.Fill(c)
+	}
 }
 
 // entry is one key; its values are values[from:to] of the context.
@@ -54,6 +77,7 @@ func (c *Context) SetAll(key string, values []string) {
 func (c *Context) slot(name Name, n int) *entry {
 	e := c.find(name.key, name.hash)
 	if e == nil {
+		c.seen |= bit(name.hash)
 		c.entries = append(c.entries, entry{hash: name.hash, key: name.key})
 		e = &c.entries[len(c.entries)-1]
 	}
@@ -89,6 +113,7 @@ func (c *Context) Get(key string) (values []string, found bool) {
 // Keys calls a function for every key, in the order they were first set, as
 // it was spelled then, with its values and whether these are a set.
 func (c *Context) Keys(each func(key string, values []string, several bool)) {
+	c.fill()
 	for i := range c.entries {
 		e := &c.entries[i]
 		each(e.key, c.values[e.from:e.to:e.to], e.several)
@@ -99,11 +124,17 @@ func (c *Context) Keys(each func(key string, values []string, several bool)) {
 func (c *Context) Reset() {
 	clear(c.entries)
 	clear(c.values)
-	c.entries, c.values = c.entries[:0], c.values[:0]
+	c.entries, c.values, c.seen, c.later = c.entries[:0], c.values[:0], 0, nil
 }
 
 func (c *Context) find(key string, hash uint32) *entry {
 	if c == nil {
+		return nil
+	}
+	if c.later != nil {
+		c.fill()
+	}
+	if c.seen&bit(hash) == 0 {
 		return nil
 	}
 	for i := range c.entries {
@@ -113,6 +144,9 @@ func (c *Context) find(key string, hash uint32) *entry {
 	}
 	return nil
 }
+
+// bit is where seen has a hash.
+func bit(hash uint32) uint64 { return 1 << (hash & 63) }
 
 // The constants of FNV-1a with 32 bits.
 const (

@@ -34,3 +34,40 @@ func TestContext(t *testing.T) {
 		t.Error("a nil context has a key")
 	}
 }
+
+type filler struct{ times int }
+
+func (f *filler) Fill(c *Context) {
+	f.times++
+	c.Set("aws:username", "late")
+}
+
+// TestFillLater looks for keys in every way there is.
+func TestFillLater(t *testing.T) {
+	for name, look := range map[string]func(*Context){
+		"Get":  func(c *Context) { c.Get("aws:userid") },
+		"Set":  func(c *Context) { c.Set("aws:userid", "a") },
+		"Keys": func(c *Context) { c.Keys(func(string, []string, bool) {}) },
+	} {
+		var c Context
+		var f filler
+		c.Set("aws:userid", "before")
+		c.FillLater(&f)
+		if f.times != 0 {
+			t.Error(name, "was not waited for")
+		}
+		look(&c)
+		look(&c)
+		if v, found := c.Get("aws:username"); f.times != 1 || !found || v[0] != "late" {
+			t.Errorf("%s: filled in %d times, with %v", name, f.times, v)
+		}
+		if v, found := c.Get("aws:userid"); found && v[0] == "before" {
+			t.Error(name, "kept what was there before")
+		}
+		c.FillLater(&f)
+		c.Reset()
+		if _, found := c.Get("aws:username"); found || f.times != 1 {
+			t.Error(name, "filled in what was reset")
+		}
+	}
+}
