@@ -29,6 +29,12 @@ func TestContext(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { c.Reset(); c.Set("aws:username", "x"); c.Set("Tenant_ID", "y") }); n != 0 {
 		t.Errorf("filling a used context allocates %v times", n)
 	}
+	c.Set("aws:username", "x")
+	for i := range 1000 { // some of them have the bit of a key that is there
+		if _, found := c.Get("aws:" + strings.Repeat("x", i)); found {
+			t.Error("there is a key that was not set, of", i, "letters")
+		}
+	}
 	var none *Context
 	if _, found := none.Get("aws:username"); found {
 		t.Error("a nil context has a key")
