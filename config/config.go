@@ -54,6 +54,8 @@ type Config struct {
 	// BlankKernels is how many sandboxes with a kernel of their own wait ready,
 	// once one was asked for.
 	BlankKernels int
+	// Fresh has each call of a native function run in a sandbox of its own.
+	Fresh bool
 	// BlankWorkers is how many confined workers wait ready.
 	BlankWorkers int
 	// MaxWorkers bounds the worker processes.

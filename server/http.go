@@ -163,6 +163,8 @@ type Status struct {
 	UserID        int           `json:"userId"`
 	Isolation     any           `json:"isolation"`
 	Restore       string        `json:"restore,omitempty"`
+	Runtimes      []string      `json:"runtimes"`
+	NoNative      string        `json:"noNative,omitempty"`
 	Workers       int           `json:"workers"`
 	BlankWorkers  int           `json:"blankWorkers"`
 	BlankKernels  int           `json:"blankKernels"`
@@ -181,6 +183,7 @@ func (n *Node) status() any {
 	s := Status{
 		Version: Version, Node: n.folders.nodeName, Region: n.cfg.Region, Endpoint: n.Endpoint(), Uptime: time.Since(n.started),
 		NotReady: n.notReady(), Warnings: []string{}, UserID: os.Getuid(), Isolation: jail, Restore: n.driver.RestoreMethod(),
+		Runtimes: n.runtimes(), NoNative: n.native.Why,
 		Workers: n.driver.Workers(), BlankWorkers: n.driver.BlanksReady(), BlankKernels: n.driver.KernelBlanksReady(), ColdStarts: counts.ColdStarts.Load(),
 		WorkerCrashes: counts.Crashes.Load(), WorkerKills: counts.Kills.Load(), WorkerAlarms: counts.Alarms.Load(),
 		Throttled: n.admit.Throttled(), Damaged: n.control.Damaged(), Journal: n.journal.Stats(), JournalSync: n.cfg.JournalSync,

@@ -41,7 +41,7 @@ func (n *Node) startSandbox(context.Context) error {
 	}
 	n.driver = process.New(process.Config{
 		Spawner: n.spawner, Journal: n.journal, Host: nodeHost{n}, Log: n.log, Now: time.Now, Region: n.cfg.Region,
-		Blanks: n.cfg.BlankWorkers, KernelBlanks: n.cfg.BlankKernels, MaxWorkers: n.cfg.MaxWorkers, Idle: n.cfg.IdleWorker,
+		Native: n.native, Fresh: n.cfg.Fresh, Blanks: n.cfg.BlankWorkers, KernelBlanks: n.cfg.BlankKernels, MaxWorkers: n.cfg.MaxWorkers, Idle: n.cfg.IdleWorker,
 		Artifact: func(ctx context.Context, account tenant.UID, digest function.Digest) ([]byte, error) {
 			return n.blobs.Get(ctx, account, secret.Image, digest)
 		},
@@ -116,7 +116,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	n.control, err = control.Open(ctx, control.Config{
 		Region: n.cfg.Region, EndpointURL: n.Endpoint, Blobs: n.blobs, Keys: n.keys, Log: n.log,
 		Stores:  control.Stores{Tenants: stores[0], Identities: stores[1], Functions: stores[2]},
-		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit, WebIdentities: oidc.New(oidc.Config{Fetch: n.dialer(), Now: time.Now}),
+		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit, Native: n.native, WebIdentities: oidc.New(oidc.Config{Fetch: n.dialer(), Now: time.Now}),
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/carrel-dev/carrel/bus"
 	"github.com/carrel-dev/carrel/config"
 	"github.com/carrel-dev/carrel/control"
+	"github.com/carrel-dev/carrel/function/native"
 	"github.com/carrel-dev/carrel/host"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/invoke"
@@ -38,8 +39,10 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 
-	folders  *folders
-	spawner  *spawner.Client
+	folders *folders
+	spawner *spawner.Client
+	// native is what the host has for native functions.
+	native   *native.Host
 	keys     *secret.Keeper
 	journal  *journal.Journal
 	bus      *bus.Bus
@@ -187,11 +190,16 @@ func (n *Node) startSpawner(context.Context) error {
 	if server.Kernel, err = kernelConfig(n.cfg); err != nil {
 		return err
 	}
+	n.native = &native.Host{}
+	if server.Kernel != nil {
+		n.native, server.Kernel.Mounts = findInterpreters(n.log)
+	}
 	n.spawner, err = spawner.Start(spawner.Config{Binary: binary, Server: server, Log: os.Stderr})
 	if err != nil {
 		return err
 	}
 	n.after(n.spawner.Close)
+	n.walled()
 	return nil
 }
 

@@ -165,13 +165,15 @@ func traceID(c *call.Call) string {
 	return fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", uint32(c.Received.Unix()), hex[:24], hex[len(hex)-16:])
 }
 
-// nativeUsage measures a call by the node's own clock.
+// nativeUsage measures a call by the node's own clock. What came in one batch
+// with the word that the function is loaded has no time of its own there: of
+// such a call the claim counts.
 func (w *worker) nativeUsage(s *slot, u *call.Usage) {
 	from := s.sent
 	if w.loaded.After(from) {
 		from = w.loaded
 	}
-	u.Duration, u.Fuel = w.now.Sub(from), 0
+	u.Duration, u.Fuel = max(u.Duration, w.now.Sub(from)), 0
 	if s.cold {
 		u.Init = max(w.loaded.Sub(w.native.initial), 0)
 	}

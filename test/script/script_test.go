@@ -61,6 +61,8 @@ func TestScripts(t *testing.T) {
 			"printed":     cmdPrinted,
 			"waitfor":     cmdWaitFor,
 			"unchanged":   cmdUnchanged,
+			"package":     cmdPackage,
+			"awsgo":       cmdAWSGo,
 		},
 	})
 }
@@ -102,6 +104,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AWS_PAGER", "")
 	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	env.Setenv("AWS_MAX_ATTEMPTS", "1")
+	if path, found := runsc(); found {
+		env.Setenv("RUNSC", path)
+	}
 	env.Setenv("GREETER", filepath.Join(binaries, "greeter.zip"))
 	env.Setenv("COURIER", filepath.Join(binaries, "courier.zip"))
 	env.Setenv("SHOUT", filepath.Join(binaries, "shout.zip"))
@@ -119,6 +124,9 @@ func condition(name string) (bool, error) {
 	case "awstenant":
 		v, err := awsVersion()
 		return err == nil && (v[0] == 1 && v[1] >= 43 || v[0] == 2 && v[1] >= 32), nil
+	case "kernel":
+		_, found := runsc()
+		return found, nil
 	case "root":
 		return os.Getuid() == 0, nil
 	}
