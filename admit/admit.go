@@ -14,6 +14,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -52,6 +53,37 @@ type Controller struct {
 	now       func() time.Time
 	accounts  sync.Map // tenant.AccountID -> *account
 	throttled atomic.Uint64
+	events    EventChecker
+}
+
+// EventChecker holds events against the schemas of functions.
+type EventChecker interface {
+	// Check gives the processor time that it took, and an error if the event is
+	// not to reach the function.
+	Check(ctx context.Context, payer tenant.AccountID, t *function.Target, event []byte) (time.Duration, error)
+}
+
+// CheckEvents has events of functions that have a schema checked before a slot
+// is taken for them. It is called before the first Admit. Without it calls of
+// such functions are refused.
+func (c *Controller) CheckEvents(by EventChecker) { c.events = by }
+
+// Check holds the event of an authorised call against the schema of its
+// function, if that has one. Admit does it by itself; a call that is accepted
+// for later is checked by this.
+//
+// Errors: those of the EventChecker.
+func (c *Controller) Check(ctx context.Context, g iam.Grant) error {
+	cl := g.Call()
+	if cl.Target.Schema.Digest == "" {
+		return nil
+	}
+	if c.events == nil {
+		return fault.New("admit.Check", fault.Unavailable, "This node checks no events, and the function wants them checked.").WithCode("ServiceException")
+	}
+	took, err := c.events.Check(ctx, cl.Owner.Account, cl.Target, cl.Event)
+	cl.Checked += took
+	return err
 }
 
 // New makes a Controller.
@@ -96,6 +128,9 @@ func (c *Controller) Admit(ctx context.Context, g iam.Grant) (Ticket, error) {
 	acc := c.account(cl.Owner.Account)
 	waited, err := c.pace(ctx, acc, plan)
 	if err != nil {
+		return Ticket{}, err
+	}
+	if err := c.Check(ctx, g); err != nil {
 		return Ticket{}, err
 	}
 	slow, err := c.slot(ctx, acc, plan, cl)

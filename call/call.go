@@ -49,6 +49,8 @@ type Call struct {
 	DryRun bool
 	// Stream takes the result in pieces; nil for one that is taken whole.
 	Stream Stream
+	// Checked is the processor time that checking the event took so far.
+	Checked time.Duration
 	// Received is when the request arrived: the base of the guest's clock.
 	Received time.Time
 	// Chain is the callers before Principal, oldest first: the call is allowed
@@ -143,7 +145,10 @@ type Usage struct {
 	// Fuel counts executed instructions as the instrumented module does.
 	Fuel uint64
 	// CPU is the processor time of the worker as the node measured it.
-	CPU      time.Duration
+	CPU time.Duration
+	// Check is the processor time of the node for checking the event against
+	// the function's schema.
+	Check    time.Duration
 	BytesIn  int64
 	BytesOut int64
 	LogBytes int64

@@ -156,6 +156,7 @@ func (d *deployed) choice(v *function.Version) choice {
 		Environment: append(environment(&d.functionRecord, v), "AWS_LAMBDA_FUNCTION_VERSION="+v.Number),
 		Reserved:    reserved,
 		Recursive:   d.Recursive,
+		Schema:      function.SchemaRef{Owner: d.AccountUID, Digest: v.Schema},
 		ARN:         function.ARN(d.Region, d.Account, d.Name, v.Number),
 	}}
 }
@@ -187,6 +188,9 @@ func (d *deployed) blobs() map[blobRef]int64 {
 		sizes[blobRef{d.AccountUID, secret.Code, v.Package}] = v.PackageSize
 		if v.Artifact != "" {
 			sizes[blobRef{d.AccountUID, secret.Image, v.Artifact}] = 0
+		}
+		if v.Schema != "" {
+			sizes[blobRef{d.AccountUID, secret.Schema, v.Schema}] = 0
 		}
 	}
 	note(&d.Latest)

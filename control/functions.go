@@ -384,7 +384,7 @@ func (s *Service) publish(ctx context.Context, d *deployed, description string) 
 // content names everything of $LATEST that a version takes over.
 func (d *deployed) content() string {
 	return d.Build + "/" + string(d.Latest.Runtime) + "/" + d.Latest.Handler + "/" + d.Latest.Role + "/" + string(d.Latest.RoleUID) + "/" +
-		d.Latest.Limits.Timeout.String() + "/" + d.Latest.Description
+		d.Latest.Limits.Timeout.String() + "/" + schemaPart(&d.Latest) + d.Latest.Description
 }
 
 func (d *deployed) checkRevision(op, given string) error {

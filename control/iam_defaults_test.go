@@ -78,7 +78,7 @@ func knownActions() []string {
 	}
 	for _, a := range []string{
 		ActionPassRole, ActionTagSession, ActionSetSourceIdentity, ActionListAccountAliases, "sts:GetCallerIdentity",
-		logs.ReadAction, "carrel:GetUsage", "carrel:ListEvents", "carrel:ListPlans", "carrel:ListAudit", "carrel:GetStatus",
+		logs.ReadAction, ActionPutEventSchema, ActionGetEventSchema, ActionDeleteEventSchema, "carrel:GetUsage", "carrel:ListEvents", "carrel:ListPlans", "carrel:ListAudit", "carrel:GetStatus",
 	} {
 		all[a] = true
 	}
@@ -148,7 +148,7 @@ func TestDefaultRolesMayWhatTheyAreFor(t *testing.T) {
 		{operator, RoleAuditor, "*:Get* *:List* iam:Simulate* carrel:Prove*",
 			"lambda:GetFunction sts:GetSessionToken sts:GetFederationToken sts:GetAccessKeyInfo", false},
 		{acme, RoleTenantAdmin, "*", "", true},
-		{acme, RoleTenantDeveloper, "lambda:* logs:FilterLogEvents carrel:CreateToken carrel:GetUsage carrel:ListEvents sts:GetCallerIdentity iam:GetRole iam:ListRoles",
+		{acme, RoleTenantDeveloper, "lambda:* logs:FilterLogEvents carrel:CreateToken carrel:GetUsage carrel:ListEvents carrel:PutEventSchema carrel:GetEventSchema carrel:DeleteEventSchema sts:GetCallerIdentity iam:GetRole iam:ListRoles",
 			"lambda:AddPermission lambda:RemovePermission", true},
 		{acme, RoleBillingReader, "carrel:GetUsage carrel:ListPlans lambda:GetAccountSettings sts:GetCallerIdentity", "", false},
 	} {

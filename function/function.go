@@ -93,7 +93,9 @@ type Version struct {
 	PackageSize int64  `json:"packageSize"`
 	// Artifact is the digest of what a worker loads; empty until it is built.
 	Artifact Digest `json:"artifact,omitempty"`
-	Model    Model  `json:"model,omitempty"`
+	// Schema is the digest of the JSON Schema of its events; empty if it takes any.
+	Schema Digest `json:"schema,omitempty"`
+	Model  Model  `json:"model,omitempty"`
 
 	State            State        `json:"state"`
 	StateReason      string       `json:"stateReason,omitempty"`
@@ -139,6 +141,13 @@ type EventConfig struct {
 	LastModified       time.Time `json:"lastModified"`
 }
 
+// SchemaRef names a JSON Schema of events. Without a digest there is none.
+type SchemaRef struct {
+	// Owner is whose key it is sealed with.
+	Owner  tenant.UID
+	Digest Digest
+}
+
 // Target is one runnable version, resolved and immutable: what the request
 // path needs of a function, without a look into the store.
 type Target struct {
@@ -166,6 +175,8 @@ type Target struct {
 	Environment []string
 	// Reserved is the function's reserved concurrency; negative if none.
 	Reserved int
+	// Schema is what events have to be like.
+	Schema SchemaRef
 	// ARN is the qualified name of the function version.
 	ARN string
 	// Recursive says that the function may be called on in a chain that it is

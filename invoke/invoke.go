@@ -84,14 +84,16 @@ func (p *Pipeline) Invoke(ctx context.Context, c *call.Call) *call.Outcome {
 	return p.Sandbox.Run(ctx, sandbox.Job{Ticket: ticket, Decision: decision, Recorder: p})
 }
 
-// Enqueue authorises a call now and has it run later; it is authorised again
-// then. Errors: those of iam and of the queue's bound.
+// Enqueue authorises a call now, checks its event, and has it run later; both
+// is done again then. Errors: those of iam and of the queue's bound.
 func (p *Pipeline) Enqueue(ctx context.Context, c *call.Call) error {
 	err := checkChain(c)
 	if err == nil {
 		var grant iam.Grant
 		if grant, err = p.Authority.AuthoriseCall(c); err == nil {
-			err = p.Queue.Enqueue(ctx, grant)
+			if err = p.Admission.Check(ctx, grant); err == nil {
+				err = p.Queue.Enqueue(ctx, grant)
+			}
 		}
 	}
 	if err != nil {
@@ -129,6 +131,7 @@ func checkChain(c *call.Call) error {
 // the log store, a count into the metrics.
 func (p *Pipeline) Record(t admit.Ticket, o *call.Outcome) uint64 {
 	c := t.Call()
+	o.Usage.Check = c.Checked
 	seq := p.Ledger.Record(c, o)
 	p.Logs.Append(c, o)
 	p.Counter.Count(c, o)
@@ -153,6 +156,11 @@ func (p *Pipeline) refuse(ctx context.Context, c *call.Call, err error) *call.Ou
 	o := &call.Outcome{Result: call.Refused, Err: err, Ended: p.Now()}
 	if fault.Is(err, fault.Throttled) {
 		o.Result = call.Throttled
+	}
+	if c.Checked > 0 && o.Result == call.Refused {
+		// What it took to find that the event is not to be run is used too.
+		o.Usage.Check, o.Usage.BytesIn = c.Checked, int64(len(c.Event))
+		p.Ledger.Record(c, o)
 	}
 	p.Audit.Refuse(ctx, iam.CallRequest(c), c.RequestID, err)
 	p.Counter.Count(c, o)

@@ -49,7 +49,7 @@ func Recover(l *meter.Ledger, j meter.Journal) (Recovered, error) {
 			}
 			delete(open, attempt{rec.RequestID, rec.Attempt})
 			l.Add(&rec)
-			if rec.Trigger == call.ViaEvent {
+			if rec.Trigger == call.ViaEvent && rec.Result != call.Refused {
 				found.Ended[rec.RequestID] = End{rec.Attempt, rec.Result}
 			}
 			found.Records++

@@ -50,9 +50,13 @@ type Total struct {
 	MBMillis  int64  `json:"mbMs"`
 	Fuel      uint64 `json:"fuel"`
 	CPUMicros int64  `json:"cpuMicros"`
-	BytesIn   int64  `json:"bytesIn"`
-	BytesOut  int64  `json:"bytesOut"`
-	LogBytes  int64  `json:"logBytes"`
+	// CheckMicros is the node's processor time for checking events, and Rejected
+	// how many of them were refused for what the check found. Those are no calls.
+	CheckMicros int64 `json:"checkMicros"`
+	Rejected    int64 `json:"rejected"`
+	BytesIn     int64 `json:"bytesIn"`
+	BytesOut    int64 `json:"bytesOut"`
+	LogBytes    int64 `json:"logBytes"`
 }
 
 // NewLedger makes an empty ledger; Replay fills it from the journal.
@@ -101,6 +105,11 @@ func (l *Ledger) Add(r *Record) {
 }
 
 func (t *Total) add(r *Record) {
+	t.CheckMicros += r.Usage.Check.Microseconds()
+	if r.Result == call.Refused {
+		t.Rejected++
+		return
+	}
 	t.Calls++
 	if r.Result != call.OK {
 		t.Errors++

@@ -16,8 +16,8 @@ import (
 // KindUsage is the kind of a usage record on the journal.
 const KindUsage journal.Kind = 16
 
-// schema is that of records; 1 had no Parent.
-const schema = 2
+// schema is that of records; 1 had no Parent, 2 no Usage.Check.
+const schema = 3
 
 // Record is what one attempt at a call used. All quantities are integers.
 type Record struct {
@@ -105,7 +105,8 @@ func (r *Record) Append(b []byte) []byte {
 	b = fields.Int(b, r.Usage.LogBytes)
 	b = fields.Int(b, int64(r.MemoryMB))
 	b = fields.Uint(b, r.WorkerID)
-	return fields.Text(b, r.Parent)
+	b = fields.Text(b, r.Parent)
+	return fields.Int(b, int64(r.Usage.Check))
 }
 
 // Decode reads a record of KindUsage.
@@ -131,7 +132,10 @@ func Decode(b []byte) (Record, error) {
 	if version >= 2 {
 		v.Parent = r.Text()
 	}
-	if !v.Result.Valid() || v.Usage.Init < 0 || v.Usage.Duration < 0 {
+	if version >= 3 {
+		v.Usage.Check = time.Duration(r.Int())
+	}
+	if !v.Result.Valid() || v.Usage.Init < 0 || v.Usage.Duration < 0 || v.Usage.Check < 0 {
 		r.Fail()
 	}
 	return v, r.Done()

@@ -59,6 +59,7 @@ const (
 	Log    Kind = "log"    // lines that a function wrote
 	Value  Kind = "value"  // a secret that a tenant entrusted to us
 	Object Kind = "object" // an object of a tenant's storage
+	Schema Kind = "schema" // what a function's events have to be like
 )
 
 // Bounds of a label's texts, in bytes, so that a label stays cheap to bind.

@@ -16,6 +16,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/function/schema"
 	"github.com/carrel-dev/carrel/iam/oidc"
 	"github.com/carrel-dev/carrel/internal/dial"
 	"github.com/carrel-dev/carrel/observe"
@@ -124,6 +125,9 @@ func (n *Node) openControl(ctx context.Context) error {
 	n.after(n.control.Close)
 	n.reapBlobs(ctx)
 	n.admit = admit.New(n.control.Authority(), n.control.PlanOf, time.Now)
+	n.admit.CheckEvents(schema.NewGuard(func(ctx context.Context, owner tenant.UID, digest function.Digest) ([]byte, error) {
+		return n.blobs.Get(ctx, owner, secret.Schema, digest)
+	}, time.Now))
 	return nil
 }
 

@@ -111,7 +111,7 @@ by a proof, 1 other, or a proof's answer is no.`,
 	flags.StringVar(&a.dataDir, "data", config.Default().DataDir, "folder of the node's data")
 	flags.StringVar(&a.endpoint, "endpoint", "", "URL of the node, before AWS_ENDPOINT_URL")
 	root.AddCommand(a.serveCommand(), a.upCommand(), a.tenantCommand(), a.planCommand(), a.usageCommand(),
-		a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.orgCommand(), a.policyCommand(), a.layoutCommand(), a.shareCommand(), a.rolloutCommand(),
+		a.functionCommand(), a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.orgCommand(), a.policyCommand(), a.layoutCommand(), a.shareCommand(), a.rolloutCommand(),
 		a.gatekeeperCommand(), a.breakGlassCommand(), a.auditCommand(), a.proveCommand(), a.tokenCommand(), a.claimTagsCommand(), a.sessionCommand(), a.statusCommand(), a.versionCommand())
 	return root
 }

@@ -30,6 +30,8 @@ type usageTotal struct {
 	BytesIn     int64  `json:"bytesIn"`
 	BytesOut    int64  `json:"bytesOut"`
 	LogBytes    int64  `json:"logBytes"`
+	CheckMicros int64  `json:"checkMicros"`
+	Rejected    int64  `json:"rejected"`
 }
 
 type usageRecord struct {

@@ -103,6 +103,7 @@ type TenantStates interface {
 
 // Functions finds functions.
 type Functions interface {
+	EventSchemas
 	Rollouts
 	Pins
 	GetFunction(ctx context.Context, g iam.Grant, name function.Name, qualifier string) (control.FunctionView, error)
@@ -178,6 +179,7 @@ func newHandler(cfg Config) *handler {
 	h.roles()
 	h.usage()
 	h.logs()
+	h.eventSchemas()
 	h.events()
 	h.organization()
 	h.policies()

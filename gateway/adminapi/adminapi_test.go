@@ -37,6 +37,9 @@ var routes = []struct{ method, path, body string }{
 	{"GET", "/v1/usage", ""},
 	{"GET", "/v1/usage/records", ""},
 	{"GET", "/v1/functions/greeter/logs", ""},
+	{"PUT", "/v1/functions/greeter/schema", `{"schema":"true"}`},
+	{"GET", "/v1/functions/greeter/schema", ""},
+	{"DELETE", "/v1/functions/greeter/schema", ""},
 	{"GET", "/v1/events", ""},
 	{"GET", "/v1/organization", ""},
 	{"POST", "/v1/organization/units", `{"name":"emea"}`},
@@ -258,7 +261,7 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 	w.ledger.totals[acme.AccountID] = []meter.Total{{Account: acme.AccountID, Function: "greeter", Calls: 3, MBMillis: 1664}}
 	own := map[string]bool{
 		"/v1/plans": true, "/v1/usage": true, "/v1/usage/records": true, "/v1/functions/greeter/logs": true, "/v1/events": true,
-		"/v1/audit": true, "/v1/default-roles": true, "/v1/tokens": true, "/v1/prove": true,
+		"/v1/audit": true, "/v1/default-roles": true, "/v1/tokens": true, "/v1/prove": true, "/v1/functions/greeter/schema": true,
 	}
 	for _, r := range routes {
 		a := w.do(t, acme, r.method, r.path, r.body)
@@ -289,6 +292,11 @@ func TestTenantsSeeOnlyTheirOwn(t *testing.T) {
 	}
 	if len(texts) != 3 {
 		t.Errorf("the refusals tell which tenants exist: %v", texts)
+	}
+	for _, method := range []string{"GET", "PUT", "DELETE"} {
+		if a := w.do(t, acme, method, "/v1/functions/other/schema", map[bool]string{true: `{"schema":"true"}`}[method == "PUT"]); a.status != 404 {
+			t.Errorf("%s the schema of another's function: %d %s", method, a.status, a.body)
+		}
 	}
 	if a := w.do(t, acme, "GET", "/v1/functions/other/logs"); a.status != 404 {
 		t.Errorf("the log of another's function: %d %s", a.status, a.body)
@@ -448,7 +456,7 @@ func TestRecords(t *testing.T) {
 	want := map[string]any{
 		"requestId": "r3", "attempt": 1.0, "tenant": "acme", "functionName": "hello", "version": "7", "outcome": "ok", "trigger": "invoke",
 		"coldStart": true, "initMs": "1.9", "durationMs": "12.304", "billedMs": 15.0, "memoryMB": 128.0, "maxMemoryMB": 23.0, "gbMs": "1920",
-		"cpuMicros": 9120.0, "fuel": 274888302.0, "bytesIn": 812.0, "bytesOut": 2048.0, "logBytes": 96.0, "endCustomer": "blue",
+		"cpuMicros": 9120.0, "fuel": 274888302.0, "bytesIn": 812.0, "bytesOut": 2048.0, "logBytes": 96.0, "endCustomer": "blue", "checkMicros": 0.0,
 		"time": "2026-11-22T21:00:00.123Z",
 	}
 	if got := fmt.Sprint(first.Items[0]); got != fmt.Sprint(want) {

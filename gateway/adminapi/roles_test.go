@@ -72,7 +72,8 @@ func TestDefaultRolesAtThisAPI(t *testing.T) {
 	w.function(t, globex, "other")
 	w.logs.print(logs.Entry{RequestID: "r1", Text: "a secret of acme"})
 	billing := map[string]bool{"GET /v1/plans": true, "GET /v1/usage": true, "GET /v1/usage/records": true}
-	developing := map[string]bool{"GET /v1/usage": true, "GET /v1/usage/records": true, "GET /v1/events": true, "GET /v1/functions/greeter/logs": true, "POST /v1/tokens": true}
+	developing := map[string]bool{"GET /v1/usage": true, "GET /v1/usage/records": true, "GET /v1/events": true, "GET /v1/functions/greeter/logs": true, "POST /v1/tokens": true,
+		"PUT /v1/functions/greeter/schema": true, "GET /v1/functions/greeter/schema": true, "DELETE /v1/functions/greeter/schema": true}
 	for _, c := range []struct {
 		of   control.Credentials
 		role string

@@ -31,6 +31,8 @@ type UsageTotal struct {
 	BytesIn     int64              `json:"bytesIn"`
 	BytesOut    int64              `json:"bytesOut"`
 	LogBytes    int64              `json:"logBytes"`
+	CheckMicros int64              `json:"checkMicros" doc:"Processor time of the node for checking events against schemas"`
+	Rejected    int64              `json:"rejected" doc:"Events that a schema refused; they are not among calls"`
 }
 
 // UsageRecord is what one attempt at a call used.
@@ -55,6 +57,7 @@ type UsageRecord struct {
 	BytesIn     int64              `json:"bytesIn"`
 	BytesOut    int64              `json:"bytesOut"`
 	LogBytes    int64              `json:"logBytes"`
+	CheckMicros int64              `json:"checkMicros" doc:"Processor time of the node for checking the event"`
 	EndCustomer tenant.EndTenantID `json:"endCustomer,omitempty"`
 	Time        time.Time          `json:"time" doc:"When the call was received"`
 }
@@ -119,7 +122,7 @@ func (h *handler) usageTotals(ctx context.Context, in *usageInput) (*reply[Page[
 			Calls: row.Calls, Errors: row.Errors, ColdStarts: row.ColdStarts, BilledMS: row.BilledMS,
 			GBMillis: strconv.FormatInt(row.MBMillis, 10), GBSeconds: gbSeconds(row.MBMillis),
 			Fuel: strconv.FormatUint(row.Fuel, 10), CPUMicros: row.CPUMicros,
-			BytesIn: row.BytesIn, BytesOut: row.BytesOut, LogBytes: row.LogBytes,
+			BytesIn: row.BytesIn, BytesOut: row.BytesOut, LogBytes: row.LogBytes, CheckMicros: row.CheckMicros, Rejected: row.Rejected,
 		})
 	}
 	return pageReply(items, h.seal(last, list)), nil
@@ -163,7 +166,7 @@ func showRecord(slug tenant.Slug, r *meter.Record) UsageRecord {
 		InitMS: decimalMS(r.Usage.Init), DurationMS: decimalMS(r.Usage.Duration), BilledMS: r.BilledMS(),
 		MemoryMB: r.MemoryMB, MaxMemoryMB: megabytes(r.Usage.MaxMemory), GBMillis: strconv.FormatInt(r.MBMillis(), 10),
 		CPUMicros: r.Usage.CPU.Microseconds(), Fuel: r.Usage.Fuel, BytesIn: r.Usage.BytesIn, BytesOut: r.Usage.BytesOut,
-		LogBytes: r.Usage.LogBytes, EndCustomer: r.EndTenantID, Time: r.Received,
+		LogBytes: r.Usage.LogBytes, CheckMicros: r.Usage.Check.Microseconds(), EndCustomer: r.EndTenantID, Time: r.Received,
 	}
 }
 

@@ -15,6 +15,15 @@ func TenantPath(name string) (string, error) {
 	return "/v1/tenants/" + string(slug), nil
 }
 
+// FunctionPath gives the path of a function; errors as of TenantPath.
+func FunctionPath(name string) (string, error) {
+	fn, err := function.ParseName(name)
+	if err != nil {
+		return "", err
+	}
+	return "/v1/functions/" + string(fn), nil
+}
+
 // LogsPath gives the path of a function's log; errors as of TenantPath.
 func LogsPath(name string) (string, error) {
 	if of, id, err := function.ParseInstanceName(name); err == nil {
