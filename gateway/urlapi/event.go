@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,10 +72,6 @@ var withheld = map[string]bool{
 
 // event makes the event of a request.
 func event(r *http.Request, v *visit, at time.Time) ([]byte, error) {
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
 	raw := r.URL.RawQuery
 	if v.Auth == function.URLAuthIAM {
 		raw = unsigned(raw)
@@ -85,7 +80,7 @@ func event(r *http.Request, v *visit, at time.Time) ([]byte, error) {
 		Version: "2.0", RouteKey: "$default", RawPath: r.URL.EscapedPath(), RawQueryString: raw,
 		Cookies: cookies(r.Header), Headers: headers(r, v.Auth), Query: query(raw),
 		Context: requestContext{
-			AccountID: "anonymous", APIID: v.ID, DomainName: strings.ToLower(host), DomainPrefix: v.ID,
+			AccountID: "anonymous", APIID: v.ID, DomainName: hostname(r), DomainPrefix: v.ID,
 			HTTP: requestHTTP{
 				Method: r.Method, Path: r.URL.EscapedPath(), Protocol: r.Proto, SourceIP: v.principal.Origin.IP.String(), UserAgent: v.principal.Origin.UserAgent,
 			},

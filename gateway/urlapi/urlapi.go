@@ -130,11 +130,17 @@ func (h *Handler) Serves(r *http.Request) bool {
 // label gives what stands before the domain of URLs. A host is the same with
 // a port, a dot at its end, or capital letters.
 func (h *Handler) label(r *http.Request) (string, bool) {
+	return strings.CutSuffix(hostname(r), h.suffix)
+}
+
+// hostname gives a request's host in small letters, without the port and a dot
+// at its end. What stands for a port and is none belongs to the name.
+func hostname(r *http.Request) string {
 	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	if name, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
 		host = name
 	}
-	return strings.CutSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), h.suffix)
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // owner gives what a request's host leads to.

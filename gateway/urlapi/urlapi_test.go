@@ -127,19 +127,20 @@ func payload(kind, text string) func(*http.Request) {
 // host is a function's.
 func TestHosts(t *testing.T) {
 	for host, want := range map[string]int{
-		publicID + ".lambda-url.localhost":                            200,
-		publicID + ".lambda-url.localhost:9600":                       200,
-		strings.ToUpper(publicID) + ".Lambda-URL.localhost.":          200,
-		strings.Repeat("e", 32) + ".lambda-url.localhost":             403, // no such URL
-		"x." + publicID + ".lambda-url.localhost":                     403,
-		".lambda-url.localhost":                                       403,
-		publicID + "..lambda-url.localhost":                           403,
-		publicID + ".lambda-url.localhost.evil.example":               418,
-		publicID + ".lambda-url.example.com":                          418,
-		"lambda-url.localhost":                                        418,
-		publicID + "lambda-url.localhost":                             418,
-		"localhost":                                                   418,
-		"":                                                            418,
+		publicID + ".lambda-url.localhost":                   200,
+		publicID + ".lambda-url.localhost:9600":              200,
+		strings.ToUpper(publicID) + ".Lambda-URL.localhost.": 200,
+		strings.Repeat("e", 32) + ".lambda-url.localhost":    403, // no such URL
+		"x." + publicID + ".lambda-url.localhost":            403,
+		".lambda-url.localhost":                              403,
+		publicID + "..lambda-url.localhost":                  403,
+		publicID + ".lambda-url.localhost.evil.example":      418,
+		publicID + ".lambda-url.example.com":                 418,
+		"lambda-url.localhost":                               418,
+		publicID + "lambda-url.localhost":                    418,
+		publicID + ".lambda-url.localhost:1.example.com":     418,
+		"localhost": 418,
+		"":          418,
 		"localhost, " + publicID + ".lambda-url.localhost":            403,
 		publicID + ".lambda-url.localhost@localhost":                  418,
 		publicID + ".lambda-url.localhost/" + ".lambda-url.localhost": 403,
