@@ -154,6 +154,52 @@ func TestNativeBombsEndAlone(t *testing.T) {
 	}
 }
 
+// TestNativeFunctionsRestBetweenCalls: what a function left running uses no
+// processor time until the next call, and then goes on.
+func TestNativeFunctionsRestBetweenCalls(t *testing.T) {
+	h := newNodeHarness(t, nil)
+	f := h.deployNode("111111111111", `let ticks = 0
+setInterval(() => { ticks++; for (const end = Date.now() + 5; Date.now() < end;); }, 6)
+exports.handler = async () => { const n = ticks; await new Promise((r) => setTimeout(r, 50)); return n }`, nodeLimits)
+	if o := h.run(f, "{}"); o.Result != call.OK {
+		t.Fatal(o.Err, string(o.Payload))
+	}
+	var w *worker
+	h.driver.eachWorker(func(_ *group, one *worker) { w = one })
+	frozen := func() bool {
+		w.ice.mu.Lock()
+		defer w.ice.mu.Unlock()
+		return w.ice.frozen
+	}
+	for deadline := time.Now().Add(10 * time.Second); !frozen(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not frozen")
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	before, err := w.proc.CPUTime()
+	if err != nil {
+		t.Skip(err)
+	}
+	<-time.After(200 * time.Millisecond)
+	if after, _ := w.proc.CPUTime(); after-before > 20*time.Millisecond {
+		t.Errorf("it used %s while it was frozen", after-before)
+	}
+	begun := time.Now()
+	o := h.run(f, "{}")
+	if o.Result != call.OK || o.Usage.Cold {
+		t.Errorf("a call of it, frozen: %v %v %s", o.Result, o.Err, o.Payload)
+	}
+	t.Logf("a call of 50 ms after a freeze took %s", time.Since(begun))
+	// Calls race with the freezing.
+	for i := range 20 {
+		<-time.After(freezeAfter + time.Duration(i-10)*time.Millisecond)
+		if o := h.run(f, "{}"); o.Result != call.OK {
+			t.Fatalf("call %d: %v %v %s", i, o.Result, o.Err, o.Payload)
+		}
+	}
+}
+
 // TestNativeTimes prints how long calls take; it holds them to nothing, since
 // the machine may be busy.
 func TestNativeTimes(t *testing.T) {

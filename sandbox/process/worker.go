@@ -40,6 +40,7 @@ type worker struct {
 	head     time.Time
 	resumed  time.Time // when the call that runs had its last reply of the host
 
+	ice     ice
 	open    atomic.Int32
 	stalled atomic.Bool
 	// retired says that the worker takes no further call.
@@ -120,6 +121,7 @@ func (w *worker) send(slots ...*slot) bool {
 	w.lastUse.Store(now.UnixNano())
 	leader := w.lead()
 	w.mu.Unlock()
+	w.thaw()
 	w.watch()
 	if leader {
 		// Others that are about to send can add theirs to the same write.
@@ -283,6 +285,7 @@ func (w *worker) batch(b []byte) (rest []byte, need int, err error) {
 			w.group.handOn()
 		}
 		if w.open.Load() == 0 {
+			w.rests()
 			w.group.driver.poolOf(w.group.key.kind).spare()
 		}
 	} else if len(returned) > 0 {
