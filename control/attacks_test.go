@@ -118,6 +118,15 @@ func TestNothingNewRunsAsARoleThatMayNotBePassed(t *testing.T) {
 		"DeleteEventConfig": func() error {
 			return s.DeleteEventConfig(ctx, dev.may(ActionDeleteEventConfig, "f"), "f", "live")
 		},
+		"CreateURL": func() error {
+			_, err := s.CreateURL(ctx, dev.may(ActionCreateURL, "f"), URLInput{Name: "f", Auth: "NONE"})
+			return err
+		},
+		"UpdateURL": func() error {
+			_, err := s.UpdateURL(ctx, dev.may(ActionUpdateURL, "f"), URLInput{Name: "f", Auth: "AWS_IAM"})
+			return err
+		},
+		"DeleteURL":        func() error { return s.DeleteURL(ctx, dev.may(ActionDeleteURL, "f"), "f", "") },
 		"AddPermission":    nil, // not a developer's: see TestDefaultRolesMayWhatTheyAreFor
 		"RemovePermission": nil,
 		"DeleteFunction":   nil, // ends the test; nothing that is gone runs
