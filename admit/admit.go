@@ -39,6 +39,7 @@ type Plan struct {
 func Plans() map[string]Plan {
 	return map[string]Plan{
 		"default":   {Name: "default", Concurrency: 100, Rate: 200, Burst: 200, MaxWait: 20 * time.Millisecond, Queue: 5_000, EndTenants: 10_000},
+		"small":     {Name: "small", Concurrency: 16, Rate: 100, Burst: 100, MaxWait: 20 * time.Millisecond, Queue: 200, EndTenants: 50},
 		"unlimited": {Name: "unlimited", Concurrency: 1 << 20, Rate: 0, MaxWait: time.Second, Queue: 9_900, EndTenants: 1 << 20},
 	}
 }

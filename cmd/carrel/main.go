@@ -112,7 +112,7 @@ by a proof, 1 other, or a proof's answer is no.`,
 	flags.StringVar(&a.endpoint, "endpoint", "", "URL of the node, before AWS_ENDPOINT_URL")
 	root.AddCommand(a.serveCommand(), a.upCommand(), a.tenantCommand(), a.planCommand(), a.usageCommand(),
 		a.functionCommand(), a.logsCommand(), a.eventsCommand(), a.iamCommand(), a.orgCommand(), a.policyCommand(), a.layoutCommand(), a.shareCommand(), a.rolloutCommand(),
-		a.gatekeeperCommand(), a.breakGlassCommand(), a.auditCommand(), a.proveCommand(), a.tokenCommand(), a.claimTagsCommand(), a.sessionCommand(), a.statusCommand(), a.versionCommand())
+		a.gatekeeperCommand(), a.breakGlassCommand(), a.auditCommand(), a.attackCommand(), a.proveCommand(), a.tokenCommand(), a.claimTagsCommand(), a.sessionCommand(), a.statusCommand(), a.versionCommand())
 	return root
 }
 
@@ -140,18 +140,9 @@ func groupRun(c *cobra.Command, args []string) error {
 
 // client gives the client for the node that flags and environment name.
 func (a *app) client() (*client.Client, error) {
-	env := a.env
-	if a.endpoint != "" {
-		env = func(name string) string {
-			if name == "AWS_ENDPOINT_URL_CARREL" {
-				return a.endpoint
-			}
-			return a.env(name)
-		}
-	}
-	from, err := config.ClientFrom(env, a.dataDir)
+	from, err := a.target()
 	if err != nil {
-		return nil, &failure{Code: "NoNode", Message: sentence(err.Error()), ExitCode: exitConfig}
+		return nil, err
 	}
 	c, err := client.New(client.Config{
 		Endpoint: from.Endpoint, Region: from.Region, AccessKeyID: from.AccessKeyID, SecretAccessKey: from.SecretKey,
@@ -160,7 +151,6 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, &failure{Code: "BadEndpoint", Message: sentence(err.Error()), ExitCode: exitConfig}
 	}
-	a.credentials = from.From
 	return c, nil
 }
 

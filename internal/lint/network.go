@@ -8,6 +8,7 @@ import "go/ast"
 // network.
 var dialers = map[string]string{
 	"internal/dial":   "it is the dialer that checks addresses",
+	"attack":          "a red team connects to the node that its user names",
 	"internal/client": "the commands connect to the node that their user names",
 	"test/noderun":    "it asks the node that it started whether it is ready",
 	"test/bench":      "it loads the nodes that it started",
