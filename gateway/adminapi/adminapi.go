@@ -198,6 +198,7 @@ func newHandler(cfg Config) *handler {
 type session struct {
 	id        string
 	principal call.Principal
+	body      []byte
 }
 
 type sessionKey struct{}
@@ -246,7 +247,7 @@ func (h *handler) admit(w http.ResponseWriter, r *http.Request, id string) (*htt
 	if err != nil {
 		return r, err
 	}
-	r = r.WithContext(context.WithValue(control.WithRequestID(r.Context(), id), sessionKey{}, session{id, principal}))
+	r = r.WithContext(context.WithValue(control.WithRequestID(r.Context(), id), sessionKey{}, session{id, principal, body}))
 	if _, pattern := h.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path {
 		return r, fault.New(op, fault.NotFound, "%s %s is no operation of this API.", r.Method, fault.Clip(r.URL.EscapedPath())).
 			WithCode("UnknownOperationException").WithRemedy("GET %s lists the operations.", documentPath)

@@ -60,6 +60,7 @@ func register[I, O any](h *handler, op operation, act func(context.Context, *I) 
 	errorSchema := h.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Error](), true, "")
 	huma.Register(h.api, huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, DefaultStatus: op.status,
+		Middlewares:  huma.Middlewares{h.strict},
 		MaxBodyBytes: MaxBody + 1, // the bound was kept when the body was read
 		Responses: map[string]*huma.Response{
 			"default":               {Description: "What failed, why, and what to do", Content: map[string]*huma.MediaType{"application/json": {Schema: errorSchema}}},
