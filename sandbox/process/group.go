@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 )
@@ -22,6 +23,7 @@ type group struct {
 	waiting  []*slot // until the worker that is being started takes them
 	starting int
 	runs     *function.Target // by the last call that waited
+	like     *call.Call       // whose that call was and of what, for Warm
 	gone     bool             // nobody finds this group any more; there may be a new one
 }
 
@@ -141,7 +143,8 @@ func (g *group) target() *function.Target {
 	if len(g.waiting) == 0 {
 		return g.runs
 	}
-	g.runs = g.waiting[0].job.Ticket.Call().Target
+	c := g.waiting[0].job.Ticket.Call()
+	g.runs, g.like = c.Target, &call.Call{Owner: c.Owner, EndTenant: c.EndTenant, Target: c.Target}
 	return g.runs
 }
 

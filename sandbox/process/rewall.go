@@ -5,6 +5,7 @@ package process
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/carrel-dev/carrel/call"
@@ -94,4 +95,63 @@ func (w *worker) waits(handle uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.IndexFunc(w.queue, func(s *slot) bool { return s.handle == handle }) > 0
+}
+
+// maxWarm bounds how many workers one Warm makes: the busiest change is not
+// to fill the node with processes that may never be called.
+const maxWarm = 64
+
+// Warm makes a worker behind its new wall for everyone that has workers behind
+// another one, before calls have to wait for it. The walls are those that of
+// gives for calls of which owner, end tenant and target are known. It returns
+// when the workers are there or can be had no more, or ctx ends.
+func (d *Driver) Warm(ctx context.Context, of func(*call.Call) isolation.Wall) {
+	var warming sync.WaitGroup
+	left := maxWarm
+	d.groups.Range(func(_, v any) bool {
+		g := v.(*group)
+		g.mu.Lock()
+		like, used := g.like, len(g.workers) > 0
+		g.mu.Unlock()
+		if like == nil || !used || g.key.native() {
+			return true
+		}
+		key := g.key
+		if key.kind = kindOf(of(like)); key.kind == g.key.kind {
+			return true
+		}
+		left--
+		warming.Go(func() { d.groupOf(key).warm(ctx, like) })
+		return left > 0
+	})
+	warming.Wait()
+}
+
+// warm starts a worker of the group if it has none, and waits for it.
+func (g *group) warm(ctx context.Context, like *call.Call) {
+	g.mu.Lock()
+	start := !g.gone && len(g.workers) == 0 && g.starting == 0
+	if start {
+		g.starting++
+		g.runs, g.like = like.Target, like
+	}
+	g.mu.Unlock()
+	if start {
+		g.start()
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		g.mu.Lock()
+		over := g.starting == 0
+		g.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

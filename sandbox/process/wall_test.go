@@ -83,6 +83,33 @@ func TestWallsChangeUnderLoad(t *testing.T) {
 	callers.Wait()
 }
 
+// TestWarmBeforeAChange: with Warm the first call behind a new wall finds a
+// worker that is there.
+func TestWarmBeforeAChange(t *testing.T) {
+	var wall atomic.Uint32
+	wall.Store(uint32(isolation.Process))
+	h := newKernelHarness(t, func(c *Config) {
+		c.WallOf = func(*call.Call) isolation.Wall { return isolation.Wall(wall.Load()) }
+	})
+	f := h.deploy("111111111111", echo.Module(), small)
+	h.run(f, "{}")
+	before := h.driver.counts.ColdStarts.Load()
+	h.driver.Warm(t.Context(), func(*call.Call) isolation.Wall { return isolation.Process })
+	if now := h.driver.counts.ColdStarts.Load(); now != before {
+		t.Errorf("a change that is none started %d workers", now-before)
+	}
+	h.driver.Warm(t.Context(), func(c *call.Call) isolation.Wall {
+		if c.Owner.Account != f.Account || c.Target.FunctionUID != f.FunctionUID {
+			t.Errorf("asked for the wall of %+v", c)
+		}
+		return isolation.Kernel
+	})
+	wall.Store(uint32(isolation.Kernel))
+	if o := h.run(f, "{}"); o.Result != call.OK || o.Usage.Cold {
+		t.Errorf("the first call behind the new wall: %v %v, cold %v", o.Result, o.Err, o.Usage.Cold)
+	}
+}
+
 // TestDeadSandboxesAreReplaced: one that is killed fails the call that it
 // had, and the next call has a new one.
 func TestDeadSandboxesAreReplaced(t *testing.T) {
