@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/carrel-dev/carrel/internal/client"
+	"github.com/carrel-dev/carrel/internal/strictjson"
 )
 
 // The exit codes, which scripts rely on.
@@ -51,6 +55,20 @@ func (f failure) Error() string {
 
 func usageError(format string, args ...any) error {
 	return &failure{Code: "Usage", Message: sentence(fmt.Sprintf(format, args...)), ExitCode: exitUsage}
+}
+
+// flagError is a usage error that names the flag that was probably meant.
+func flagError(c *cobra.Command, err error) error {
+	f := &failure{Code: "Usage", Message: sentence(err.Error()), Remedy: "Run the command with --help for its use.", ExitCode: exitUsage}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
+		if near, found := strictjson.Nearest(unknown.GetSpecifiedName(), names); found {
+			f.Remedy = fmt.Sprintf("Did you mean --%s?", near)
+		}
+	}
+	return f
 }
 
 // exitOf maps the kinds of the node's errors to exit codes.

@@ -106,6 +106,7 @@ by a proof, 1 other, or a proof's answer is no.`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", outputTable, "form of the output: table or json")
 	flags.StringVar(&a.dataDir, "data", config.Default().DataDir, "folder of the node's data")

@@ -162,6 +162,7 @@ func TestCommands(t *testing.T) {
 		"misspelt":        {args: "tenant craete acme", code: exitUsage, err: []string{`Did you mean "carrel tenant create"?`}},
 		"misspelt at top": {args: "tenent", code: exitUsage, err: []string{`Did you mean "carrel tenant"?`}},
 		"unheard of":      {args: "frobnicate", code: exitUsage, err: []string{"--help"}},
+		"misspelt flag":   {args: "usage --tenat acme", code: exitUsage, err: []string{"Did you mean --tenant?"}},
 		"unknown flag":    {args: "tenant list --colour", code: exitUsage, err: []string{"unknown flag"}},
 		"strange output":  {args: "tenant list -o yaml", code: exitUsage, err: []string{"table or json"}},
 		"broken node":     {args: "tenant create acme", answers: map[string]string{`POST /v1/tenants {"defaultRoles":true,"tenantId":"acme"}`: `500 {"error":{"code":"ServiceException","kind":"internal","message":"Oh."}}`}, code: exitRemote},
