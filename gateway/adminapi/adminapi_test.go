@@ -218,7 +218,7 @@ func TestListsPage(t *testing.T) {
 	if !slices.Equal(got, append([]string{"carrel"}, want...)) {
 		t.Errorf("tenants %v", got)
 	}
-	if got := follow(t, w, w.operator, "/v1/plans?limit=1", func(p Plan) string { return p.Name }); !slices.Equal(got, []string{"default", "unlimited"}) {
+	if got := follow(t, w, w.operator, "/v1/plans?limit=1", func(p Plan) string { return p.Name }); !slices.Equal(got, []string{"default", "small", "unlimited"}) {
 		t.Errorf("plans %v", got)
 	}
 	if got := follow(t, w, w.operator, "/v1/events?limit=1&state=pending", func(e Event) string { return e.RequestID }); !slices.Equal(got, []string{"r1", "r2"}) {
