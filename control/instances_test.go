@@ -278,3 +278,23 @@ func TestInstancesAreFoundByName(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacingAllocatesLittle is about calls of end tenants that were here before.
+func TestPlacingAllocatesLittle(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	acme := w.operator(s).tenant("acme")
+	acme.serves("blue")
+	for _, strategy := range []isolation.Strategy{isolation.Namespace, isolation.Function} {
+		s.strategy = func(*call.Call) isolation.Strategy { return strategy }
+		before := *acme.calls("blue", "")
+		if n := testing.AllocsPerRun(100, func() {
+			c := before
+			if err := s.Place(&c); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 4 {
+			t.Errorf("%s: placing a call allocates %v times", strategy, n)
+		}
+	}
+}
