@@ -41,6 +41,13 @@
 // may use, a whole number. It takes effect at once, for every version; without
 // it a call is bounded by its timeout alone.
 //
+// # Strategy
+//
+// The tag carrel:strategy of a function that serves end tenants is namespace,
+// function or account: whose function and role serves each of them. It takes
+// effect with the next call of each; calls that run finish as they began. Data
+// stays where it is.
+//
 // # Where this differs from Lambda
 //
 // MemorySize goes up to 4096 (the address space of wasm); Handler may be left
@@ -191,14 +198,15 @@ type Service struct {
 	tokens         *token.Ring
 	opened         *openedTokens
 	live           func(requestID string) bool
-	strategy       func(*call.Call) isolation.Strategy
-	issues         sync.Map // tenant.AccountID -> *rate.Limiter, of sessions
-	builds         *builds
-	garbage        garbage
-	gate           *gate
-	tenants        *store.Snapshot[any]
-	identities     *store.Snapshot[any]
-	functions      *store.Snapshot[any]
+	// strategy stands in for strategyOf where it is set: tests do.
+	strategy   func(*call.Call) isolation.Strategy
+	issues     sync.Map // tenant.AccountID -> *rate.Limiter, of sessions
+	builds     *builds
+	garbage    garbage
+	gate       *gate
+	tenants    *store.Snapshot[any]
+	identities *store.Snapshot[any]
+	functions  *store.Snapshot[any]
 
 	ctx    context.Context // the life of the background work
 	cancel context.CancelFunc

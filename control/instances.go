@@ -68,7 +68,7 @@ func (s *Service) Place(c *call.Call) error {
 		return err
 	}
 	c.Target = t
-	strategy := s.strategyOf(c)
+	strategy := s.strategyOf(d, c)
 	if strategy == isolation.Namespace {
 		return nil
 	}
@@ -201,10 +201,14 @@ func (s *Service) derivedNamed(arn string) (uid tenant.UID, is, found bool) {
 	return derivedRoleUID(&function.Instance{FunctionUID: d.UID, EndTenantUID: e.UID, TemplateUID: template.UID}), true, true
 }
 
-// strategyOf gives the strategy that holds for a call's end tenant.
-func (s *Service) strategyOf(c *call.Call) isolation.Strategy {
+// strategyOf gives the strategy that holds for a call's end tenant: that of the
+// function's tag, which was checked when it was set.
+func (s *Service) strategyOf(d *deployed, c *call.Call) isolation.Strategy {
 	if s.strategy != nil {
 		return s.strategy(c)
+	}
+	if set, err := isolation.ParseStrategy(d.Tags[strategyTag]); err == nil && set != isolation.NoStrategy {
+		return set
 	}
 	return isolation.DefaultStrategy
 }

@@ -298,3 +298,25 @@ func TestPlacingAllocatesLittle(t *testing.T) {
 		}
 	}
 }
+
+func TestStrategyIsATagOfTheFunction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.open()
+	acme := w.operator(s).tenant("acme")
+	acme.serves("blue")
+	tag := func(value string) error {
+		return s.TagResource(ctx, acme.may(ActionTagResource, "shop"), "shop", map[string]string{strategyTag: value})
+	}
+	for _, value := range []string{"", "Function", "process", "namespace "} {
+		wants(t, tag(value), fault.Invalid, "InvalidParameterValueException")
+	}
+	for _, strategy := range []isolation.Strategy{isolation.Function, isolation.Namespace} {
+		acme.must(tag(strategy.String()))
+		if c := acme.placed("blue", ""); c.Target.Strategy() != strategy {
+			t.Errorf("under %s it is placed under %s", strategy, c.Target.Strategy())
+		}
+	}
+	acme.must(tag("account"))
+	wants(t, s.Place(acme.calls("blue", "")), fault.Conflict, "ResourceConflictException")
+}

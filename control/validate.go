@@ -13,6 +13,7 @@ import (
 
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -39,6 +40,7 @@ const (
 	minEventAge       = 60
 	warmupTag         = "carrel:warmup"
 	fuelTag           = "carrel:fuel"
+	strategyTag       = "carrel:strategy"
 	reservedTagPrefix = "carrel:"
 )
 
@@ -169,8 +171,12 @@ func checkTags(op string, tags map[string]string) error {
 			if _, err := parseFuel(value); err != nil {
 				return invalid(op, "The value of the tag %s is %s; it has to be the most units of fuel of one call, a whole number from 1 to %d.", fuelTag, printable(value), int64(maxFuel))
 			}
+		case key == strategyTag:
+			if s, err := isolation.ParseStrategy(value); err != nil || s == isolation.NoStrategy {
+				return invalid(op, "The value of the tag %s is %s; it has to be namespace, function or account.", strategyTag, printable(value))
+			}
 		case strings.HasPrefix(strings.ToLower(key), reservedTagPrefix):
-			return invalid(op, "The tag key %s begins with %s, which is reserved; there are only %s and %s.", printable(key), reservedTagPrefix, warmupTag, fuelTag)
+			return invalid(op, "The tag key %s begins with %s, which is reserved; there are only %s, %s and %s.", printable(key), reservedTagPrefix, warmupTag, fuelTag, strategyTag)
 		case !tagForm.MatchString(key) || !tagForm.MatchString(value):
 			return invalid(op, "The tag %s has characters other than letters, digits, spaces and _.:/=+-@.", printable(key))
 		}

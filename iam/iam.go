@@ -31,6 +31,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -107,6 +108,8 @@ type Request struct {
 	Keys []Key
 	// Chain is who called before the principal, oldest first.
 	Chain []call.Link
+	// strategy is that of the call that is asked for, if it is one.
+	strategy isolation.Strategy
 }
 
 // Grant is the proof of one positive decision.
@@ -141,6 +144,7 @@ func CallRequest(c *call.Call) Request {
 		Owner:     c.Asked(),
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,
+		strategy:  c.Target.Strategy(),
 	}
 	if c.URLAuth != "" {
 		r.Action, r.Keys = InvokeURLAction, []Key{{Name: KeyURLAuthType, Values: []string{string(c.URLAuth)}}}

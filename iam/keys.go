@@ -7,6 +7,7 @@ import (
 
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/iam/policy"
+	"github.com/carrel-dev/carrel/isolation"
 )
 
 // OrgID is the installation as aws:PrincipalOrgID and aws:ResourceOrgID have it.
@@ -173,8 +174,22 @@ func fillTenant(c *policy.Context, r *Request, w who) {
 		c.SetName(keyTenantID, id)
 	}
 	c.SetName(keyChainDepth, strconv.Itoa(w.depth))
-	c.SetName(keyStrategy, "namespace")
+	c.SetName(keyStrategy, strategyOf(r, p).String())
 	c.SetName(keyWall, "process")
+}
+
+// strategyOf gives the strategy of a call that is asked for, and else that of
+// who asks.
+func strategyOf(r *Request, p *call.Principal) isolation.Strategy {
+	switch s := p.Session; {
+	case r.strategy != isolation.NoStrategy:
+		return r.strategy
+	case s != nil && s.EndTenantOf != "":
+		return isolation.Account
+	case s != nil && s.Template != "":
+		return isolation.Function
+	}
+	return isolation.Namespace
 }
 
 func fillResource(c *policy.Context, r *Request, o *Object) {
