@@ -43,7 +43,7 @@ func TestCatalogue(t *testing.T) {
 			}
 		})
 	}
-	if made < 26 {
+	if made < 35 {
 		t.Errorf("made %d attacks only", made)
 	}
 }
