@@ -16,7 +16,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 )
 
-// A sandbox is frozen by stopping each of its processes, not by the freezer
+// A sandbox is frozen by stopping the processes of its kernel, not by the freezer
 // of cgroups: that one is not there for ordinary users, and processes that it
 // froze (version 1) do not die of SIGKILL. Stopped ones do, so that nothing
 // can keep a frozen sandbox alive.
@@ -63,7 +63,7 @@ func (sl *slot) signal(sig syscall.Signal, done map[int]bool) (int, error) {
 	}
 	sent := 0
 	for _, pid := range all {
-		if done[pid] || pid <= 1 {
+		if done[pid] || pid <= 1 || sig == unix.SIGSTOP && !sl.kernels(pid) {
 			continue
 		}
 		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -75,6 +75,23 @@ func (sl *slot) signal(sig syscall.Signal, done map[int]bool) (int, error) {
 		}
 	}
 	return sent, nil
+}
+
+// kernels tells whether a process is the runtime or one that it started: the
+// sandbox's kernel and its gofer. Those below run the guest's code for the
+// kernel, which loses its guest if somebody else stops them: seen as threads
+// that die of SIGSEGV and SIGKILL after a thaw.
+func (sl *slot) kernels(pid int) bool {
+	if pid == sl.pid {
+		return true
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The fields behind the name, which is in parentheses (proc_pid_stat(5)).
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	return len(fields) > 1 && fields[1] == fmt.Sprint(sl.pid)
 }
 
 // family gives a process and all that descend from it (proc_pid_task(5),

@@ -401,9 +401,10 @@ func TestWithoutARuntimeThereIsNoWallKernel(t *testing.T) {
 	}
 }
 
-// TestFrozenSandboxesUseNothing: one that computes uses no time while it is
-// frozen, goes on where it was, and can be killed.
-func TestFrozenSandboxesUseNothing(t *testing.T) {
+// TestFrozenSandboxesDoNothing: one whose kernel is stopped answers nothing,
+// goes on where it was, and can be killed. That what computes in it is stopped
+// first is its worker's part (worker/native TestNothingRunsBetweenCalls).
+func TestFrozenSandboxesDoNothing(t *testing.T) {
 	c := startClient(t, kernelConfig(t))
 	p := spawn(t, c, KernelNative, Limits{MemoryBytes: sandboxMemory, PIDs: 512})
 	tell(t, p, "c")
@@ -434,14 +435,10 @@ func TestFrozenSandboxesUseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	froze := time.Since(begun)
-	before := used()
 	tell(t, p, "e")
 	p.Conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	if got := hear(p); got == "e" {
 		t.Error("a frozen sandbox answers")
-	}
-	if after := used(); after-before > 20*time.Millisecond {
-		t.Errorf("a frozen sandbox used %s", after-before)
 	}
 	begun = time.Now()
 	if err := p.Thaw(t.Context()); err != nil {
