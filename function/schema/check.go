@@ -54,7 +54,7 @@ func (s *Schema) Check(event []byte) error {
 		return fault.Wrap(op, fault.Invalid, err, "Could not parse request body into json: %s.", err).WithCode(code).
 			WithRemedy("The function has a schema for its events, and these are read within bounds: %d levels and %d values.", MaxEventDepth, MaxEventValues)
 	}
-	c := check{doc: doc, left: min(baseSteps+stepsPerByte*int64(len(event)), mostSteps)}
+	c := check{doc: doc, left: stepsFor(len(event))}
 	if c.eval(s.root, 0, nil) {
 		return nil
 	}
@@ -66,6 +66,9 @@ func (s *Schema) Check(event []byte) error {
 	return fault.Wrap(op, fault.Invalid, m, "The event does not match the function's schema: %s.", m).WithCode(code).
 		WithRemedy("The function's owner can show the schema with carrel function schema show.")
 }
+
+// stepsFor is how many steps an event of so many bytes may take.
+func stepsFor(bytes int) int64 { return min(baseSteps+stepsPerByte*int64(bytes), mostSteps) }
 
 // check is the evaluation of one event.
 type check struct {

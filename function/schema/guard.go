@@ -23,8 +23,11 @@ const (
 	burst = time.Second
 	// large is the length of an event from which on an account's events are
 	// checked one at a time; patience is how long one waits for its turn.
-	large    = 256 << 10
+	large    = 32 << 10
 	patience = time.Second
+	// perStep is what a step is held to take until it is known, so that checks
+	// that begin at once do not all find the account out of debt.
+	perStep = 50 * time.Nanosecond
 )
 
 // Load gives the text of a schema, as it is kept sealed for its owner.
@@ -75,16 +78,18 @@ func NewGuard(load Load, now func() time.Time) *Guard {
 // too much time lately; fault.Unavailable if the schema cannot be read, since
 // an event that was not checked is not let through.
 func (g *Guard) Check(ctx context.Context, payer tenant.AccountID, t *function.Target, event []byte) (time.Duration, error) {
-	a, err := g.enter(payer)
-	if err != nil {
-		return 0, err
-	}
+	a := g.account(payer)
 	if len(event) >= large {
 		if err := a.wait(ctx); err != nil {
 			return 0, err
 		}
 		defer func() { <-a.turn }()
 	}
+	expected, took := time.Duration(stepsFor(len(event)))*perStep, time.Duration(0)
+	if err := g.enter(a, expected); err != nil {
+		return 0, err
+	}
+	defer func() { g.pay(a, took-expected) }()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := threadTime()
@@ -92,13 +97,11 @@ func (g *Guard) Check(ctx context.Context, payer tenant.AccountID, t *function.T
 	if err == nil {
 		err = s.Check(event)
 	}
-	took := threadTime() - before
-	g.pay(a, took)
+	took = threadTime() - before
 	return took, err
 }
 
-// enter refuses an account that is in debt.
-func (g *Guard) enter(payer tenant.AccountID) (*account, error) {
+func (g *Guard) account(payer tenant.AccountID) *account {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := g.accounts[payer]
@@ -106,19 +109,30 @@ func (g *Guard) enter(payer tenant.AccountID) (*account, error) {
 		a = &account{turn: make(chan struct{}, 1), next: g.now()}
 		g.accounts[payer] = a
 	}
-	if wait := a.next.Sub(g.now()) - burst*share; wait > 0 {
-		return nil, throttled(wait, "the checks of the account's events took more than %s of a processor at once, or a quarter of it lately", burst)
-	}
-	return a, nil
+	return a
 }
 
-func (g *Guard) pay(a *account, took time.Duration) {
+// enter refuses an account that is in debt, and charges another what its check
+// may be expected to take.
+func (g *Guard) enter(a *account, expected time.Duration) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := g.now(); a.next.Before(now) {
+	now := g.now()
+	if a.next.Before(now) {
 		a.next = now
 	}
-	a.next = a.next.Add(took * share)
+	if wait := a.next.Sub(now) - burst*share; wait > 0 {
+		return throttled(wait, "the checks of the account's events took more than %s of a processor at once, or a quarter of it lately", burst)
+	}
+	a.next = a.next.Add(expected * share)
+	return nil
+}
+
+// pay charges what a check took more than was expected, or gives back.
+func (g *Guard) pay(a *account, more time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a.next = a.next.Add(more * share)
 }
 
 func (a *account) wait(ctx context.Context) error {

@@ -59,6 +59,16 @@ func TestChecksAreBounded(t *testing.T) {
 	if err := check("1"); err != nil {
 		t.Fatal(err)
 	}
+	// What begins at once is charged at once: not all of it begins.
+	begun := 0
+	for ; begun < 1000; begun++ {
+		if g.enter(g.account("3"), 10*time.Millisecond) != nil {
+			break
+		}
+	}
+	if begun < 100 || begun > 102 {
+		t.Errorf("%d checks of 10 ms began at once, want a second's worth", begun)
+	}
 	g.pay(g.accounts["1"], 3*time.Second) // two over the burst
 	err := check("1")
 	if f := fault.From("", err); err == nil || f.Kind != fault.Throttled || f.RetryAfter <= 7*time.Second || f.RetryAfter > 9*time.Second {
