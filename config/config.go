@@ -51,6 +51,9 @@ type Config struct {
 	Runsc string
 	// OCIRuntime is another OCI runtime to be used instead.
 	OCIRuntime string
+	// MinWall is the weakest wall that calls run behind on this node: process
+	// or kernel.
+	MinWall string
 	// BlankKernels is how many sandboxes with a kernel of their own wait ready,
 	// once one was asked for.
 	BlankKernels int
@@ -85,7 +88,7 @@ const NodeUserID = 200_000
 func Default() Config {
 	return Config{
 		DataDir: ".carrel", Listen: "127.0.0.1:9600", Region: "us-east-1", Domain: "localhost", JournalSync: "write",
-		BlankWorkers: 4, BlankKernels: 1, MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
+		BlankWorkers: 4, BlankKernels: 1, MinWall: "process", MaxWorkers: 500, IdleWorker: 10 * time.Minute, UserID: NodeUserID, DropRoot: true,
 		DrainTimeout: 30 * time.Second, LogLevel: "info",
 	}
 }
@@ -122,6 +125,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxWorkers < 1 || c.BlankWorkers < 1 || c.BlankWorkers > c.MaxWorkers {
 		return fmt.Errorf("--blank-workers %d and --max-workers %d: need at least 1 and no more blank workers than workers", c.BlankWorkers, c.MaxWorkers)
+	}
+	if c.MinWall != "process" && c.MinWall != "kernel" {
+		return fmt.Errorf("--min-wall %q: need process or kernel", c.MinWall)
 	}
 	if c.BlankKernels < 1 || c.BlankKernels > c.MaxWorkers {
 		return fmt.Errorf("--blank-kernels %d: need at least 1 and no more than --max-workers", c.BlankKernels)

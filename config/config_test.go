@@ -29,6 +29,7 @@ func TestValidateRefusesWithRemedy(t *testing.T) {
 		"sync":                  {func(c *Config) { c.JournalSync = "never" }, "always"},
 		"workers":               {func(c *Config) { c.BlankWorkers = 9; c.MaxWorkers = 3 }, "at least 1"},
 		"no blank kernels":      {func(c *Config) { c.BlankKernels = 0 }, "--blank-kernels"},
+		"no wall":               {func(c *Config) { c.MinWall = "instance" }, "process or kernel"},
 		"two runtimes":          {func(c *Config) { c.Runsc, c.OCIRuntime = "runsc", "runc" }, "exclude each other"},
 		"log level":             {func(c *Config) { c.LogLevel = "loud" }, "debug"},
 		"no address":            {func(c *Config) { c.DialAllow = []string{"10.0.0.0/8", "idp.local"} }, "idp.local"},

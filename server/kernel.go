@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/config"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/sandbox/gvisor"
 	"github.com/carrel-dev/carrel/sandbox/jail/spawner"
 )
@@ -63,4 +65,12 @@ func findRunsc() (string, error) {
 func (n *Node) wallKernel() (available bool, reason string) {
 	s := n.spawner.Status()
 	return s.Kernel, s.KernelReason
+}
+
+// wallOf gives the wall of a call: no weaker one than the node's minimum.
+func (n *Node) wallOf(*call.Call) isolation.Wall {
+	if n.cfg.MinWall == isolation.Kernel.String() {
+		return isolation.Kernel
+	}
+	return isolation.DefaultWall
 }

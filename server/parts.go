@@ -42,7 +42,7 @@ func (n *Node) startSandbox(context.Context) error {
 	}
 	n.driver = process.New(process.Config{
 		Spawner: n.spawner, Journal: n.journal, Host: nodeHost{n}, Log: n.log, Now: time.Now, Region: n.cfg.Region,
-		Native: n.native, Fresh: n.cfg.Fresh, Blanks: n.cfg.BlankWorkers, KernelBlanks: n.cfg.BlankKernels, MaxWorkers: n.cfg.MaxWorkers, Idle: n.cfg.IdleWorker,
+		Native: n.native, Fresh: n.cfg.Fresh, WallOf: n.wallOf, Blanks: n.cfg.BlankWorkers, KernelBlanks: n.cfg.BlankKernels, MaxWorkers: n.cfg.MaxWorkers, Idle: n.cfg.IdleWorker,
 		Artifact: func(ctx context.Context, account tenant.UID, digest function.Digest) ([]byte, error) {
 			return n.blobs.Get(ctx, account, secret.Image, digest)
 		},

@@ -24,6 +24,7 @@ import (
 	"github.com/carrel-dev/carrel/host"
 	"github.com/carrel-dev/carrel/internal/journal"
 	"github.com/carrel-dev/carrel/invoke"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/meter"
 	"github.com/carrel-dev/carrel/observe"
 	"github.com/carrel-dev/carrel/observe/logs"
@@ -199,6 +200,9 @@ func (n *Node) startSpawner(context.Context) error {
 		return err
 	}
 	n.after(n.spawner.Close)
+	if ok, reason := n.wallKernel(); n.cfg.MinWall == isolation.Kernel.String() && !ok {
+		return fmt.Errorf("--min-wall kernel: %s", reason)
+	}
 	n.walled()
 	return nil
 }

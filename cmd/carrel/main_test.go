@@ -292,7 +292,7 @@ func TestSettingsHaveFlags(t *testing.T) {
 		"InsecureHTTP": {"insecure-http", "true"}, "Region": {"region", "eu-west-1"}, "Domain": {"domain", "fn.example.com:443"}, "RootKey": {"root-key", "r"}, "JournalSync": {"journal-sync", "always"},
 		"WorkerBinary": {"worker-binary", "w"}, "BlankWorkers": {"blank-workers", "7"}, "MaxWorkers": {"max-workers", "8"}, "IdleWorker": {"idle-worker", "9m0s"},
 		"UserID": {"user-id", "10"}, "DropRoot": {"drop-root", "false"}, "DrainTimeout": {"drain-timeout", "11s"}, "LogLevel": {"log-level", "debug"},
-		"Runsc": {"runsc", "r"}, "OCIRuntime": {"oci-runtime", "o"}, "BlankKernels": {"blank-kernels", "2"}, "Fresh": {"fresh", "true"},
+		"Runsc": {"runsc", "r"}, "OCIRuntime": {"oci-runtime", "o"}, "BlankKernels": {"blank-kernels", "2"}, "MinWall": {"min-wall", "kernel"}, "Fresh": {"fresh", "true"},
 		"DialAllow": {"dial-allow", "10.0.0.0/8"},
 	}
 	fields := reflect.TypeFor[config.Config]()

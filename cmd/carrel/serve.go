@@ -141,6 +141,7 @@ func configFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.WorkerBinary, "worker-binary", c.WorkerBinary, "carrel-worker; the one beside carrel if empty")
 	f.StringVar(&c.Runsc, "runsc", c.Runsc, "gVisor's runtime for the wall kernel; the one beside carrel or in PATH if empty")
 	f.StringVar(&c.OCIRuntime, "oci-runtime", c.OCIRuntime, "another OCI runtime for the wall kernel, instead of runsc")
+	f.StringVar(&c.MinWall, "min-wall", c.MinWall, "weakest wall that calls run behind on this node: process or kernel")
 	f.IntVar(&c.BlankKernels, "blank-kernels", c.BlankKernels, "sandboxes with a kernel of their own that wait ready, once one was asked for")
 	f.BoolVar(&c.Fresh, "fresh", c.Fresh, "run each call of a native function in a sandbox that is used for no other")
 	f.IntVar(&c.BlankWorkers, "blank-workers", c.BlankWorkers, "confined workers that wait ready")
