@@ -78,6 +78,15 @@ func (t *Target) Strategy() isolation.Strategy {
 	return isolation.Namespace
 }
 
+// Wall is the weakest wall that the target's code may run behind: native code
+// runs behind a kernel of its own only.
+func (t *Target) Wall() isolation.Wall {
+	if t.Model == Native {
+		return isolation.Kernel
+	}
+	return isolation.Process
+}
+
 // LogGroup names the log that the calls of the target are in.
 func (t *Target) LogGroup() string {
 	if t.Instance != nil {

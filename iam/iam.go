@@ -108,8 +108,9 @@ type Request struct {
 	Keys []Key
 	// Chain is who called before the principal, oldest first.
 	Chain []call.Link
-	// strategy is that of the call that is asked for, if it is one.
+	// strategy and wall are those of the call that is asked for, if it is one.
 	strategy isolation.Strategy
+	wall     isolation.Wall
 }
 
 // Grant is the proof of one positive decision.
@@ -145,6 +146,7 @@ func CallRequest(c *call.Call) Request {
 		EndTenant: c.EndTenant,
 		Chain:     c.Chain,
 		strategy:  c.Target.Strategy(),
+		wall:      c.Target.Wall(),
 	}
 	if c.URLAuth != "" {
 		r.Action, r.Keys = InvokeURLAction, []Key{{Name: KeyURLAuthType, Values: []string{string(c.URLAuth)}}}

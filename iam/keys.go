@@ -175,7 +175,7 @@ func fillTenant(c *policy.Context, r *Request, w who) {
 	}
 	c.SetName(keyChainDepth, strconv.Itoa(w.depth))
 	c.SetName(keyStrategy, strategyOf(r, p).String())
-	c.SetName(keyWall, "process")
+	c.SetName(keyWall, max(r.wall, isolation.Process).String())
 }
 
 // strategyOf gives the strategy of a call that is asked for, and else that of
