@@ -4,7 +4,7 @@ import "slices"
 
 // Catalogue gives all attacks in the order of their ids.
 func Catalogue() []Attack {
-	all := slices.Concat(names(), requests(), callers(), modules(), elsewhere())
+	all := slices.Concat(names(), requests(), callers(), modules(), fairness(), elsewhere())
 	slices.SortFunc(all, func(a, b Attack) int {
 		if len(a.ID) != len(b.ID) {
 			return len(a.ID) - len(b.ID)
