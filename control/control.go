@@ -112,6 +112,9 @@ type Config struct {
 	// Native is what the node has for native functions; nil if it has no wall
 	// for them.
 	Native *native.Host
+	// MinWall is the weakest wall that the node runs calls behind; process if it
+	// is none.
+	MinWall isolation.Wall
 	// ActsPerSecond is how many changes an account may make, averaged; zero
 	// means DefaultActsPerSecond. The operators' own account has no bound.
 	ActsPerSecond int
@@ -237,7 +240,7 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, ix: newIndex(), compiler: directory.NewCompiler(), opened: newOpenedTokens(), tokens: token.NewRing(mac, cfg.Now), prover: prove.New()}
 	// The snapshots are confirmed by that clock.
-	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now, Explained: s.explain})
+	s.authority = iam.New(iam.Config{Snapshot: s, Directory: s, Region: cfg.Region, Now: time.Now, Explained: s.explain, MinWall: cfg.MinWall})
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.builds, s.gate, s.overview = newBuilds(s), newGate(s), newOverview(s)
 	err = s.load(ctx)

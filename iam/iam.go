@@ -60,7 +60,8 @@ type Snapshot interface {
 // confirmed: a revocation takes effect within it, or the node refuses.
 const MaxStale = 5 * time.Second
 
-// Config is what an Authority decides by. All fields but Explained are needed.
+// Config is what an Authority decides by. All fields but Explained and MinWall
+// are needed.
 type Config struct {
 	Snapshot  Snapshot
 	Directory Directory
@@ -71,6 +72,8 @@ type Config struct {
 	// Explained makes the encoded message that a refused control operation
 	// carries for its caller; nil for none.
 	Explained func(Request, policy.Explanation) string
+	// MinWall is the weakest wall that calls run behind; process if it is none.
+	MinWall isolation.Wall
 }
 
 // Authority decides. It is safe for concurrent use.

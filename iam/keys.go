@@ -105,7 +105,7 @@ func (a *Authority) fill(c *policy.Context, r *Request, w who, s *Subject) {
 	default:
 		fillPrincipal(c, p, s)
 	}
-	fillTenant(c, r, w)
+	a.fillTenant(c, r, w)
 	fillResource(c, r, w.object)
 }
 
@@ -152,7 +152,7 @@ func fillPrincipal(c *policy.Context, p *call.Principal, s *Subject) {
 
 // fillTenant gives the keys that say whose request it is. The tag tenant_id
 // is the principal's tenant, whatever the request names.
-func fillTenant(c *policy.Context, r *Request, w who) {
+func (a *Authority) fillTenant(c *policy.Context, r *Request, w who) {
 	p := w.principal
 	own := string(p.Tenant)
 	if id, _ := p.ActsFor(p.Account); id != "" {
@@ -175,7 +175,7 @@ func fillTenant(c *policy.Context, r *Request, w who) {
 	}
 	c.SetName(keyChainDepth, strconv.Itoa(w.depth))
 	c.SetName(keyStrategy, strategyOf(r, p).String())
-	c.SetName(keyWall, max(r.wall, isolation.Process).String())
+	c.SetName(keyWall, max(r.wall, a.MinWall, isolation.Process).String())
 }
 
 // strategyOf gives the strategy of a call that is asked for, and else that of

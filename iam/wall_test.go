@@ -6,6 +6,7 @@ import (
 	"github.com/carrel-dev/carrel/call"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/isolation"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -23,6 +24,10 @@ func TestPoliciesSeeTheWallOfACall(t *testing.T) {
 			}
 			if _, err := a.Authorise(iam.CallRequest(&c)); (err == nil) != (named == wall) {
 				t.Errorf("%s, a statement on the wall %s: %v", model, named, err)
+			}
+			a.MinWall = isolation.Kernel
+			if _, err := a.Authorise(iam.CallRequest(&c)); (err == nil) != (named == "kernel") {
+				t.Errorf("%s where all runs behind the wall kernel, a statement on the wall %s: %v", model, named, err)
 			}
 		}
 	}

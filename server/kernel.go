@@ -67,10 +67,13 @@ func (n *Node) wallKernel() (available bool, reason string) {
 	return s.Kernel, s.KernelReason
 }
 
-// wallOf gives the wall of a call: no weaker one than the node's minimum.
-func (n *Node) wallOf(*call.Call) isolation.Wall {
+// minWall is the weakest wall that calls run behind.
+func (n *Node) minWall() isolation.Wall {
 	if n.cfg.MinWall == isolation.Kernel.String() {
 		return isolation.Kernel
 	}
 	return isolation.DefaultWall
 }
+
+// wallOf gives the wall of a call: the weakest that its code and the node take.
+func (n *Node) wallOf(c *call.Call) isolation.Wall { return max(c.Target.Wall(), n.minWall()) }

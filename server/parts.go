@@ -117,7 +117,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	n.control, err = control.Open(ctx, control.Config{
 		Region: n.cfg.Region, EndpointURL: n.Endpoint, Blobs: n.blobs, Keys: n.keys, Log: n.log,
 		Stores:  control.Stores{Tenants: stores[0], Identities: stores[1], Functions: stores[2]},
-		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit, Native: n.native, WebIdentities: oidc.New(oidc.Config{Fetch: n.dialer(), Now: time.Now}),
+		Builder: builder{process.NewBuilder(n.driver)}, Journal: n.audit, Native: n.native, MinWall: n.minWall(), WebIdentities: oidc.New(oidc.Config{Fetch: n.dialer(), Now: time.Now}),
 	})
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (n *Node) startSpawner(context.Context) error {
 		return err
 	}
 	n.after(n.spawner.Close)
-	if ok, reason := n.wallKernel(); n.cfg.MinWall == isolation.Kernel.String() && !ok {
+	if ok, reason := n.wallKernel(); n.minWall() == isolation.Kernel && !ok {
 		return fmt.Errorf("--min-wall kernel: %s", reason)
 	}
 	n.walled()
