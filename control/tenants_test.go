@@ -84,7 +84,7 @@ func TestTenantLife(t *testing.T) {
 	_, err = operator.createTenant(CreateTenantInput{Slug: "lost", Parent: "nobody"})
 	wants(t, err, fault.NotFound, "ResourceNotFoundException")
 	_, err = operator.createTenant(CreateTenantInput{Slug: "poor", Plan: "free"})
-	if text := wants(t, err, fault.Invalid, "InvalidParameterValueException"); !strings.Contains(text, "default, unlimited") {
+	if text := wants(t, err, fault.Invalid, "InvalidParameterValueException"); !strings.Contains(text, "default, small, unlimited") {
 		t.Fatal(text)
 	}
 	wants(t, operator.deleteTenant("acme"), fault.Conflict, "")
