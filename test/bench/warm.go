@@ -67,11 +67,15 @@ func (b *bench) warm() (err error) {
 				return err
 			}
 			stops = append(stops, n.stop)
-			more, err := n.contenders(sync, s, event)
+			small, err := n.small("carrel "+sync, s, event)
 			if err != nil {
 				return err
 			}
-			all = append(all, more...)
+			inGo, err := n.inGo("carrel "+sync+", Go guest", s)
+			if err != nil {
+				return err
+			}
+			all = append(all, small, inGo)
 		}
 		if b.opts.before != "" {
 			n, err := b.startBuild(b.opts.before, fmt.Sprintf("before-%d", s.procs), s, "--journal-sync", "write")
@@ -79,12 +83,12 @@ func (b *bench) warm() (err error) {
 				return err
 			}
 			stops = append(stops, n.stop)
-			more, err := n.contenders("write", s, event)
+			// An earlier build need not serve what today's SDK asks for.
+			small, err := n.small(nameBefore, s, event)
 			if err != nil {
 				return err
 			}
-			more[0].name = nameBefore
-			all = append(all, more[0])
+			all = append(all, small)
 		}
 		bare, err := b.startBare(s)
 		if err != nil {
@@ -116,20 +120,25 @@ func (p *peer) contender(s setting, t target) *contender {
 	return &contender{name: p.name, setting: s, address: p.address, pid: p.pid, target: t, conns: connections}
 }
 
-// contenders deploys both guests on a node.
-func (n *server) contenders(sync string, s setting, event string) ([]*contender, error) {
+// small deploys the small guest on a node.
+func (n *server) small(name string, s setting, event string) (*contender, error) {
 	made, err := n.tenant("acme")
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.deploy(made, "echo", echo.Module(), 10), n.deploy(made, "greeter", n.bench.greeter, 10)); err != nil {
+	c := &contender{name: name, setting: s, address: n.address, pid: n.PID(), conns: connections, target: noderunTenant(made).target("echo", event, event)}
+	return c, n.deploy(made, "echo", echo.Module(), 10)
+}
+
+// inGo deploys the guest in Go on a node.
+func (n *server) inGo(name string, s setting) (*contender, error) {
+	made, err := n.tenant("globex")
+	if err != nil {
 		return nil, err
 	}
-	t := noderunTenant(made)
-	small := &contender{name: "carrel " + sync, setting: s, address: n.address, pid: n.PID(), conns: connections, target: t.target("echo", event, event)}
-	inGo := &contender{name: "carrel " + sync + ", Go guest", setting: s, address: n.address, pid: n.PID(), conns: []int{goalConns}, target: t.target("greeter", greeterEvent, greeterReply)}
-	inGo.target.Prefix = true
-	return []*contender{small, inGo}, nil
+	c := &contender{name: name, setting: s, address: n.address, pid: n.PID(), conns: []int{goalConns}, target: noderunTenant(made).target("greeter", greeterEvent, greeterReply)}
+	c.target.Prefix = true
+	return c, n.deploy(made, "greeter", n.bench.greeter, 10)
 }
 
 func (b *bench) interleave(all []*contender) error {
