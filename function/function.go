@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -197,6 +198,23 @@ func (t *Target) Resource() string {
 		return t.Asked
 	}
 	return t.ARN
+}
+
+// CheckTenancy demands that a call names an end tenant where the function has
+// them, and refuses that it does where it has none. Op is the operation that
+// the error names.
+//
+// Errors: fault.Invalid with Lambda's texts.
+func (t *Target) CheckTenancy(op string, named bool) error {
+	switch {
+	case t.Tenancy == PerTenant && !named:
+		return fault.New(op, fault.Invalid,
+			"The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again.")
+	case t.Tenancy != PerTenant && named:
+		return fault.New(op, fault.Invalid,
+			"The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.")
+	}
+	return nil
 }
 
 // FunctionARN is the function's name without a qualifier.

@@ -240,11 +240,7 @@ func (s *Service) endTenant(ctx context.Context, n *call.Call, named tenant.EndT
 	bound := boundTo(n)
 	switch {
 	case n.Target.Tenancy != function.PerTenant:
-		if named != "" {
-			return fault.New(op, fault.Invalid,
-				"The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.")
-		}
-		return nil
+		return n.Target.CheckTenancy(op, named != "")
 	case bound != nil && named != "" && named != bound.EndTenant:
 		// It is refused for this reason, and asked for so that this is recorded.
 		n.EndTenant = named
@@ -256,8 +252,7 @@ func (s *Service) endTenant(ctx context.Context, n *call.Call, named tenant.EndT
 		n.EndTenant, n.Owner.EndTenant = bound.EndTenant, bound.EndTenantUID
 		return nil
 	case named == "":
-		return fault.New(op, fault.Invalid,
-			"The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again.")
+		return n.Target.CheckTenancy(op, false)
 	}
 	id, err := tenant.ParseEndTenantID(string(named))
 	if err != nil {

@@ -152,7 +152,7 @@ func (h *handler) target(r *http.Request, c *call.Call, in *invocation) error {
 	if c.Target, err = h.Control.Resolve(account, ref.Name, ref.Qualifier, h.Roll()); err != nil {
 		return err
 	}
-	if err := checkTenancy(c.Target, &in.options); err != nil {
+	if err := c.Target.CheckTenancy("awsapi.Invoke", in.options.named); err != nil {
 		return err
 	}
 	if c.EndTenant == "" || c.DryRun {
@@ -206,20 +206,6 @@ func bareName(s string) bool {
 		}
 	}
 	return true
-}
-
-// checkTenancy demands a tenant id where the function needs one and refuses
-// one where it does not.
-func checkTenancy(t *function.Target, o *options) error {
-	if t.Tenancy == function.PerTenant && !o.named {
-		return fault.New("awsapi.Invoke", fault.Invalid,
-			"The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again.")
-	}
-	if t.Tenancy != function.PerTenant && o.named {
-		return fault.New("awsapi.Invoke", fault.Invalid,
-			"The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.")
-	}
-	return nil
 }
 
 // readOptions reads the headers of an Invoke. A presigned request has them in

@@ -263,16 +263,13 @@ func (h *Handler) endTenant(r *http.Request, c *call.Call) error {
 		return fault.New("urlapi", fault.Denied, "A function with end tenants has no public URL.")
 	case c.URLAuth != function.URLAuthIAM:
 		return nil // the header is not looked at, and not passed on
-	case perTenant && len(named) != 1:
-		return fault.New("urlapi", fault.Invalid,
-			"The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again.")
-	case !perTenant && len(named) > 0:
-		return fault.New("urlapi", fault.Invalid,
-			"The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.")
-	case !perTenant:
-		return nil
+	case perTenant && len(named) > 1:
+		named = nil // which of them is meant is not guessed
 	}
-	var err error
+	err := c.Target.CheckTenancy("urlapi", len(named) > 0)
+	if err != nil || !perTenant {
+		return err
+	}
 	if c.EndTenant, err = tenant.ParseEndTenantID(named[0]); err != nil {
 		return fault.New("urlapi", fault.Invalid, "%v", err)
 	}
