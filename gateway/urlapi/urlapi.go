@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -178,8 +179,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	allowOrigin(w.Header(), r, u.CORS)
-	if err := h.serve(w, r, &visit{URLOwner: u, id: id}); err != nil {
-		h.fail(w, r, id, err)
+	v := &visit{URLOwner: u, id: id}
+	if err := h.serve(w, r, v); err != nil {
+		h.fail(w, r, v, err)
 	}
 }
 
@@ -313,18 +315,19 @@ var statuses = map[fault.Kind]struct {
 }
 
 // fail answers a request that was not served. Why goes to the log, under the
-// request's id, where it is ours.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, id string, cause error) {
+// request's id and the function's account, where it is ours.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, cause error) {
 	e := fault.From("urlapi", cause)
 	s, known := statuses[e.Kind]
 	if !known {
 		s.status, s.text = http.StatusInternalServerError, "Internal Server Error"
 	}
 	if s.status >= http.StatusInternalServerError {
-		h.Log.LogAttrs(r.Context(), slog.LevelError, "request to a function's URL failed", slog.String("requestId", id), slog.String("error", e.Error()))
+		h.Log.LogAttrs(r.Context(), slog.LevelError, "request to a function's URL failed",
+			slog.String("account", string(v.Account)), slog.String("requestId", v.id), slog.String("error", e.Error()))
 	}
 	if e.Kind == fault.Throttled {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.FormatInt(e.RetrySeconds(), 10))
 	}
 	refuse(w, s.status, s.text)
 }
