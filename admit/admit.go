@@ -16,6 +16,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
+	"github.com/carrel-dev/carrel/internal/pause"
 	"github.com/carrel-dev/carrel/tenant"
 )
 
@@ -310,14 +311,10 @@ func (t Ticket) Release() {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fault.Wrap("admit.Admit", fault.Timeout, ctx.Err(), "the caller went away while the call waited for its rate")
+	if err := pause.For(ctx, d); err != nil {
+		return fault.Wrap("admit.Admit", fault.Timeout, err, "the caller went away while the call waited for its rate")
 	}
+	return nil
 }
 
 // RetryAfterSeconds gives the value of a Retry-After header: whole seconds,

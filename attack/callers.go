@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carrel-dev/carrel/internal/pause"
 	"github.com/carrel-dev/carrel/wasm"
 	"github.com/carrel-dev/carrel/wasm/wasmtest"
 )
@@ -243,7 +244,7 @@ func burst(ctx context.Context, t *try) error {
 	if count[http.StatusTooManyRequests] == 0 {
 		t.breach("500 calls at once were all served: %v", count)
 	}
-	return pause(ctx, time.Second) // until there is room for others again
+	return pause.For(ctx, time.Second) // until there is room for others again
 }
 
 func logFlood(ctx context.Context, t *try) error {

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/carrel-dev/carrel/internal/pause"
 )
 
 const (
@@ -260,7 +262,7 @@ func (r *Range) build(ctx context.Context, owner *Tenant, f function) (state, re
 		if got.State != "Pending" {
 			return got.State, got.StateReason
 		}
-		if err := pause(ctx, buildPause); err != nil {
+		if err := pause.For(ctx, buildPause); err != nil {
 			return got.State, "it is still being built"
 		}
 		a = r.call(ctx, owner, message{method: "GET", path: onFunction(f.name) + "/configuration"})
@@ -301,7 +303,7 @@ func (r *Range) logged(ctx context.Context, owner *Tenant, name, text string) (l
 		if a.ok() && strings.Contains(a.body, text) {
 			return a.body, true
 		}
-		if pause(ctx, shortPause) != nil {
+		if pause.For(ctx, shortPause) != nil {
 			return a.String(), false
 		}
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/carrel-dev/carrel/internal/pause"
 )
 
 const (
@@ -143,20 +145,9 @@ func (r *Range) call(ctx context.Context, as *Tenant, m message) answer {
 		if err != nil {
 			return answer{body: "no answer: " + err.Error()}
 		}
-		if a.status != http.StatusTooManyRequests || pause(ctx, shortPause) != nil {
+		if a.status != http.StatusTooManyRequests || pause.For(ctx, shortPause) != nil {
 			return a
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

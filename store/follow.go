@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/carrel-dev/carrel/fault"
+	"github.com/carrel-dev/carrel/internal/pause"
 )
 
 // Delays before a watch that broke is started again.
@@ -76,7 +77,7 @@ func (s *Snapshot[V]) follow(ctx context.Context) {
 			continue
 		}
 		s.opts.Log.Warn("the watch of the store broke and is started again", "prefix", s.prefix.String(), "error", err)
-		if !pause(ctx, delay) {
+		if pause.For(ctx, delay) != nil {
 			return
 		}
 		delay = min(2*delay, lastDelay)
@@ -100,7 +101,7 @@ func (s *Snapshot[V]) restartWatch() {
 // tend confirms the snapshot and reads it anew, each at its time.
 func (s *Snapshot[V]) tend(ctx context.Context) {
 	read := time.Now()
-	for pause(ctx, s.opts.ConfirmEvery) {
+	for pause.For(ctx, s.opts.ConfirmEvery) == nil {
 		behind, err := s.confirm(ctx)
 		if errors.Is(err, errWentBack) {
 			behind, err = true, nil
@@ -221,16 +222,4 @@ func (s *Snapshot[V]) compare(e Entry) bool {
 func (s *Snapshot[V]) spoil(it *Item[V], cause error) {
 	s.opts.Log.Error("a record cannot be read", "key", it.Key.String(), "revision", uint64(it.Revision), "error", cause)
 	s.put(&Item[V]{Key: it.Key, Revision: it.Revision, Err: cause})
-}
-
-// pause waits, and tells whether ctx is still good.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

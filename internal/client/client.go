@@ -21,6 +21,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/carrel-dev/carrel/internal/pause"
 )
 
 const (
@@ -83,24 +85,13 @@ func New(cfg Config) (*Client, error) {
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	if cfg.Pause == nil {
-		cfg.Pause = pause
+		cfg.Pause = pause.For
 	}
 	return &Client{cfg: cfg, base: base, signer: v4.NewSigner(), http: &http.Client{
 		Transport: transport,
 		// A signature is for one host: to follow elsewhere is to be led.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Request is one request to the API.

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/carrel-dev/carrel/examples/echo"
+	"github.com/carrel-dev/carrel/internal/pause"
 	"github.com/carrel-dev/carrel/test/noderun"
 )
 
@@ -270,20 +271,9 @@ func (s *story) spin() error {
 		}
 		calls++
 		slowest = max(slowest, a.took)
-		if err := pause(s.ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(s.ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
