@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"github.com/carrel-dev/carrel/function"
 	"github.com/carrel-dev/carrel/iam"
 	"github.com/carrel-dev/carrel/secret"
+	"github.com/carrel-dev/carrel/secret/secrettest"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/store/memory"
 	"github.com/carrel-dev/carrel/store/sealed"
@@ -46,30 +45,8 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	return &world{
 		t: t, stores: Stores{memory.New(), memory.New(), memory.New()}, blobs: &blobs{content: map[blobRef][]byte{}},
-		keys: newKeeper(t), builder: &builder{}, journal: &journal{}, rate: 1 << 20,
+		keys: secrettest.Keeper(t), builder: &builder{}, journal: &journal{}, rate: 1 << 20,
 	}
-}
-
-func newKeeper(t testing.TB) *secret.Keeper {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { folder.Close() })
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := secret.Open(secret.Config{Root: root, Keys: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 func (w *world) config() Config {

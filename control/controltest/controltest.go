@@ -2,13 +2,11 @@
 package controltest
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/carrel-dev/carrel/control"
 	"github.com/carrel-dev/carrel/iam"
-	"github.com/carrel-dev/carrel/secret"
+	"github.com/carrel-dev/carrel/secret/secrettest"
 	"github.com/carrel-dev/carrel/store/memory"
 	"github.com/carrel-dev/carrel/tenant"
 )
@@ -19,7 +17,7 @@ import (
 func Open(t testing.TB, cfg control.Config) *control.Service {
 	t.Helper()
 	if cfg.Keys == nil {
-		cfg.Keys = keys(t)
+		cfg.Keys = secrettest.Keeper(t)
 	}
 	if cfg.Stores == (control.Stores{}) {
 		cfg.Stores = control.Stores{Tenants: memory.New(), Identities: memory.New(), Functions: memory.New()}
@@ -33,28 +31,6 @@ func Open(t testing.TB, cfg control.Config) *control.Service {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
-}
-
-func keys(t testing.TB) *secret.Keeper {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "keys")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { folder.Close() })
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := secret.Open(secret.Config{Root: root, Keys: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 // Tenant makes a tenant as the operator.

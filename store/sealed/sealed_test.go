@@ -19,6 +19,7 @@ import (
 	"github.com/carrel-dev/carrel/fault"
 	"github.com/carrel-dev/carrel/internal/testrounds"
 	"github.com/carrel-dev/carrel/secret"
+	"github.com/carrel-dev/carrel/secret/secrettest"
 	"github.com/carrel-dev/carrel/store"
 	"github.com/carrel-dev/carrel/store/jetstream"
 	"github.com/carrel-dev/carrel/store/memory"
@@ -34,28 +35,6 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
-}
-
-func newKeeper(t testing.TB) *secret.Keeper {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "keys")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { keys.Close() })
-	root, err := secret.CreateRootKey(filepath.Join(t.TempDir(), "root.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := secret.Open(secret.Config{Root: root, Keys: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
 }
 
 func newTenant(t testing.TB, k *secret.Keeper) tenant.UID {
@@ -94,7 +73,7 @@ func openJetStream(t testing.TB, dir string) (*jetstream.Store, *bus.Bus) {
 }
 
 func TestConformance(t *testing.T) {
-	k := newKeeper(t)
+	k := secrettest.Keeper(t)
 	owner := newTenant(t, k)
 	ownedByOne := func(store.Key) (tenant.UID, error) { return owner, nil }
 	t.Run("memory", func(t *testing.T) {
@@ -120,7 +99,7 @@ type scene struct {
 
 func newScene(t *testing.T) scene {
 	t.Helper()
-	k, raw := newKeeper(t), memory.New()
+	k, raw := secrettest.Keeper(t), memory.New()
 	return scene{k, raw, wrap(t, raw, Config{Sealer: k, Bucket: "fn"}), newTenant(t, k), newTenant(t, k)}
 }
 
@@ -316,7 +295,7 @@ func TestAlteredBytesAreRefused(t *testing.T) {
 }
 
 func FuzzStoredValue(f *testing.F) {
-	k := newKeeper(f)
+	k := secrettest.Keeper(f)
 	owner := newTenant(f, k)
 	m := memory.New()
 	c := Config{Sealer: k, Bucket: "fn"}
@@ -389,7 +368,7 @@ func TestOwners(t *testing.T) {
 // Nothing of a value may show in the files, whoever looks at them.
 func TestFilesShowNoPlaintext(t *testing.T) {
 	const needle = "a-text-of-acme-that-is-nowhere-else"
-	k := newKeeper(t)
+	k := secrettest.Keeper(t)
 	owner := newTenant(t, k)
 	search := func(write func(store.KV, store.Key)) bool {
 		dir := t.TempDir()
@@ -425,7 +404,7 @@ func TestFilesShowNoPlaintext(t *testing.T) {
 // such files, so each try is a process of its own with little memory.
 func TestDamagedFilesNeverGiveWrongValues(t *testing.T) {
 	random := testrounds.Rand(t)
-	k := newKeeper(t)
+	k := secrettest.Keeper(t)
 	owner := newTenant(t, k)
 	dir := t.TempDir()
 	kv, b := openJetStream(t, dir)
@@ -535,7 +514,7 @@ func readDamaged(dir string) {
 
 // BenchmarkLoad20k loads a snapshot of 20,000 sealed records from JetStream.
 func BenchmarkLoad20k(b *testing.B) {
-	k := newKeeper(b)
+	k := secrettest.Keeper(b)
 	kv, _ := openJetStream(b, b.TempDir())
 	s := wrap(b, kv, Config{Sealer: k, Bucket: "fn"})
 	owners := make([]tenant.UID, 100)
