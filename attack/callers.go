@@ -145,7 +145,7 @@ func smuggled(ctx context.Context, t *try) error {
 		if err != nil {
 			return "", err
 		}
-		return t.exchange(ctx, wire(q, body, lines...))
+		return t.exchange(ctx, Wire(q, body, lines...))
 	}
 	out, err := send()
 	t.twin(err == nil && strings.Contains(out, `"tenantId":"`+t.A.Slug+`"`), "a call without further headers: %v %s", err, cut(out))

@@ -39,51 +39,51 @@ func modules() []Attack {
 
 func archive(name string) []byte {
 	code := harmless()
-	good := entry{name: "bootstrap.wasm", content: code}
-	beside := func(e entry) []byte { return zipped(good, e) }
-	whole := zipped(good)
+	good := Entry{Name: "bootstrap.wasm", Content: code}
+	beside := func(e Entry) []byte { return Zipped(good, e) }
+	whole := Zipped(good)
 	switch name {
 	case "up":
-		return beside(entry{name: "../evil"})
+		return beside(Entry{Name: "../evil"})
 	case "far up":
-		return beside(entry{name: "a/../../../../etc/cron.d/evil"})
+		return beside(Entry{Name: "a/../../../../etc/cron.d/evil"})
 	case "absolute":
-		return beside(entry{name: "/etc/evil"})
+		return beside(Entry{Name: "/etc/evil"})
 	case "drive":
-		return beside(entry{name: `C:\evil`})
+		return beside(Entry{Name: `C:\evil`})
 	case "backslash":
-		return beside(entry{name: `..\evil`})
+		return beside(Entry{Name: `..\evil`})
 	case "nul":
-		return beside(entry{name: "evil\x00.txt"})
+		return beside(Entry{Name: "evil\x00.txt"})
 	case "twice":
 		return beside(good)
 	case "case twin":
-		return beside(entry{name: "BOOTSTRAP.wasm", content: code})
+		return beside(Entry{Name: "BOOTSTRAP.wasm", Content: code})
 	case "symbolic link":
-		return zipped(entry{name: "bootstrap.wasm", content: []byte("/etc/passwd"), mode: fs.ModeSymlink | 0o777})
+		return Zipped(Entry{Name: "bootstrap.wasm", Content: []byte("/etc/passwd"), Mode: fs.ModeSymlink | 0o777})
 	case "link beside":
-		return beside(entry{name: "l", content: []byte("/"), mode: fs.ModeSymlink | 0o777})
+		return beside(Entry{Name: "l", Content: []byte("/"), Mode: fs.ModeSymlink | 0o777})
 	case "device":
-		return beside(entry{name: "d", mode: fs.ModeDevice | 0o666})
+		return beside(Entry{Name: "d", Mode: fs.ModeDevice | 0o666})
 	case "fifo":
-		return beside(entry{name: "p", mode: fs.ModeNamedPipe | 0o666})
+		return beside(Entry{Name: "p", Mode: fs.ModeNamedPipe | 0o666})
 	case "setuid":
-		return beside(entry{name: "s", mode: fs.ModeSetuid | 0o755})
+		return beside(Entry{Name: "s", Mode: fs.ModeSetuid | 0o755})
 	case "many entries":
-		many := []entry{good}
+		many := []Entry{good}
 		for n := range 5_000 {
-			many = append(many, entry{name: fmt.Sprint("f", n)})
+			many = append(many, Entry{Name: fmt.Sprint("f", n)})
 		}
-		return zipped(many...)
+		return Zipped(many...)
 	case "bomb":
-		return zipped(entry{name: "bootstrap.wasm", content: make([]byte, 100<<20)})
+		return Zipped(Entry{Name: "bootstrap.wasm", Content: make([]byte, 100<<20)})
 	case "lying size": // its directory says 1 GiB
 		copy(whole[bytes.LastIndex(whole, []byte("PK\x01\x02"))+24:], []byte{0, 0, 0, 0x40})
 		return whole
 	case "cut":
 		return whole[:len(whole)-10]
 	case "nested":
-		return zipped(entry{name: "bootstrap.wasm", content: whole})
+		return Zipped(Entry{Name: "bootstrap.wasm", Content: whole})
 	}
 	return whole
 }

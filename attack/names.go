@@ -235,42 +235,47 @@ func foreign(ctx context.Context, t *try) error {
 	return t.foreignAdmin(ctx)
 }
 
-// operations are the operations of Lambda that name a function: %s is its
-// name or ARN in a path.
-var operations = []message{
-	{method: "POST", path: "/2015-03-31/functions/%s/invocations", body: "{}"},
-	{method: "POST", path: "/2015-03-31/functions/%s/invocations?Qualifier=1", body: "{}"},
-	{method: "GET", path: "/2015-03-31/functions/%s"},
-	{method: "GET", path: "/2015-03-31/functions/%s?Qualifier=1"},
-	{method: "DELETE", path: "/2015-03-31/functions/%s"},
-	{method: "DELETE", path: "/2015-03-31/functions/%s?Qualifier=1"},
-	{method: "GET", path: "/2015-03-31/functions/%s/configuration"},
-	{method: "PUT", path: "/2015-03-31/functions/%s/configuration", body: `{"Timeout":5}`},
-	{method: "PUT", path: "/2015-03-31/functions/%s/code", body: `{"ZipFile":"AGFzbQEAAAA="}`},
-	{method: "POST", path: "/2015-03-31/functions/%s/versions", body: `{}`},
-	{method: "GET", path: "/2015-03-31/functions/%s/versions"},
-	{method: "POST", path: "/2015-03-31/functions/%s/aliases", body: `{"Name":"other","FunctionVersion":"1"}`},
-	{method: "GET", path: "/2015-03-31/functions/%s/aliases"},
-	{method: "GET", path: "/2015-03-31/functions/%s/aliases/live"},
-	{method: "PUT", path: "/2015-03-31/functions/%s/aliases/live", body: `{"FunctionVersion":"1"}`},
-	{method: "DELETE", path: "/2015-03-31/functions/%s/aliases/live"},
-	{method: "PUT", path: "/2017-10-31/functions/%s/concurrency", body: `{"ReservedConcurrentExecutions":1}`},
-	{method: "GET", path: "/2019-09-30/functions/%s/concurrency"},
-	{method: "DELETE", path: "/2017-10-31/functions/%s/concurrency"},
-	{method: "PUT", path: "/2024-08-31/functions/%s/recursion-config", body: `{"RecursiveLoop":"Allow"}`},
-	{method: "GET", path: "/2024-08-31/functions/%s/recursion-config"},
-	{method: "PUT", path: "/2019-09-25/functions/%s/event-invoke-config", body: `{"MaximumRetryAttempts":0}`},
-	{method: "POST", path: "/2019-09-25/functions/%s/event-invoke-config", body: `{"MaximumRetryAttempts":0}`},
-	{method: "GET", path: "/2019-09-25/functions/%s/event-invoke-config"},
-	{method: "DELETE", path: "/2019-09-25/functions/%s/event-invoke-config"},
-	{method: "GET", path: "/2019-09-25/functions/%s/event-invoke-config/list"},
-	{method: "GET", path: "/2015-03-31/functions/%s/policy"},
-	{method: "POST", path: "/2015-03-31/functions/%s/policy", body: `{"StatementId":"s","Action":"lambda:InvokeFunction","Principal":"*"}`},
-	{method: "DELETE", path: "/2015-03-31/functions/%s/policy/s"},
-	{method: "GET", path: "/2017-03-31/tags/%s"},
-	{method: "POST", path: "/2017-03-31/tags/%s", body: `{"Tags":{"a":"b"}}`},
-	{method: "DELETE", path: "/2017-03-31/tags/%s?tagKeys=a"},
-	{method: "GET", path: "/2020-06-30/functions/%s/code-signing-config"},
+// Operation is an operation of Lambda that names a function: %s in Path is its
+// name or ARN.
+type Operation struct{ Method, Path, Body string }
+
+// Operations are those that one tenant tries on another's functions.
+func Operations() []Operation { return slices.Clone(operations) }
+
+var operations = []Operation{
+	{"POST", "/2015-03-31/functions/%s/invocations", "{}"},
+	{"POST", "/2015-03-31/functions/%s/invocations?Qualifier=1", "{}"},
+	{"GET", "/2015-03-31/functions/%s", ""},
+	{"GET", "/2015-03-31/functions/%s?Qualifier=1", ""},
+	{"DELETE", "/2015-03-31/functions/%s", ""},
+	{"DELETE", "/2015-03-31/functions/%s?Qualifier=1", ""},
+	{"GET", "/2015-03-31/functions/%s/configuration", ""},
+	{"PUT", "/2015-03-31/functions/%s/configuration", `{"Timeout":5}`},
+	{"PUT", "/2015-03-31/functions/%s/code", `{"ZipFile":"AGFzbQEAAAA="}`},
+	{"POST", "/2015-03-31/functions/%s/versions", `{}`},
+	{"GET", "/2015-03-31/functions/%s/versions", ""},
+	{"POST", "/2015-03-31/functions/%s/aliases", `{"Name":"other","FunctionVersion":"1"}`},
+	{"GET", "/2015-03-31/functions/%s/aliases", ""},
+	{"GET", "/2015-03-31/functions/%s/aliases/live", ""},
+	{"PUT", "/2015-03-31/functions/%s/aliases/live", `{"FunctionVersion":"1"}`},
+	{"DELETE", "/2015-03-31/functions/%s/aliases/live", ""},
+	{"PUT", "/2017-10-31/functions/%s/concurrency", `{"ReservedConcurrentExecutions":1}`},
+	{"GET", "/2019-09-30/functions/%s/concurrency", ""},
+	{"DELETE", "/2017-10-31/functions/%s/concurrency", ""},
+	{"PUT", "/2024-08-31/functions/%s/recursion-config", `{"RecursiveLoop":"Allow"}`},
+	{"GET", "/2024-08-31/functions/%s/recursion-config", ""},
+	{"PUT", "/2019-09-25/functions/%s/event-invoke-config", `{"MaximumRetryAttempts":0}`},
+	{"POST", "/2019-09-25/functions/%s/event-invoke-config", `{"MaximumRetryAttempts":0}`},
+	{"GET", "/2019-09-25/functions/%s/event-invoke-config", ""},
+	{"DELETE", "/2019-09-25/functions/%s/event-invoke-config", ""},
+	{"GET", "/2019-09-25/functions/%s/event-invoke-config/list", ""},
+	{"GET", "/2015-03-31/functions/%s/policy", ""},
+	{"POST", "/2015-03-31/functions/%s/policy", `{"StatementId":"s","Action":"lambda:InvokeFunction","Principal":"*"}`},
+	{"DELETE", "/2015-03-31/functions/%s/policy/s", ""},
+	{"GET", "/2017-03-31/tags/%s", ""},
+	{"POST", "/2017-03-31/tags/%s", `{"Tags":{"a":"b"}}`},
+	{"DELETE", "/2017-03-31/tags/%s?tagKeys=a", ""},
+	{"GET", "/2020-06-30/functions/%s/code-signing-config", ""},
 }
 
 // forms are the ways to name a function.
@@ -302,14 +307,14 @@ func (t *try) foreignFunctions(ctx context.Context) error {
 		for _, form := range forms {
 			var got [2]string
 			for i, name := range []string{f, absent} {
-				m := op
-				m.path = fmt.Sprintf(op.path, url.PathEscape(fmt.Sprintf(strings.NewReplacer("ACCOUNT", t.B.Account, "REGION", t.cfg.Region).Replace(form), name)))
+				m := message{method: op.Method, body: op.Body}
+				m.path = fmt.Sprintf(op.Path, url.PathEscape(fmt.Sprintf(strings.NewReplacer("ACCOUNT", t.B.Account, "REGION", t.cfg.Region).Replace(form), name)))
 				a := t.call(ctx, t.A, m)
 				t.refused(fmt.Sprintf("%s %s", m.method, m.path), a)
 				got[i] = a.brief() + " " + strings.ReplaceAll(a.body, name, "NAME")
 			}
 			if got[0] != got[1] {
-				t.breach("%s %s tells %s from what is not there: %s and %s", op.method, op.path, form, got[0], got[1])
+				t.breach("%s %s tells %s from what is not there: %s and %s", op.Method, op.Path, form, got[0], got[1])
 			}
 		}
 	}

@@ -309,25 +309,25 @@ func (r *Range) logged(ctx context.Context, owner *Tenant, name, text string) (l
 	}
 }
 
-// entry is one entry of an archive.
-type entry struct {
-	name    string
-	content []byte
-	mode    os.FileMode
+// Entry is one entry of an archive.
+type Entry struct {
+	Name    string
+	Content []byte
+	Mode    os.FileMode
 }
 
-// zipped makes an archive of entries as they are, however odd.
-func zipped(entries ...entry) []byte {
+// Zipped makes an archive of entries as they are, however odd.
+func Zipped(entries ...Entry) []byte {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for _, e := range entries {
-		h := &zip.FileHeader{Name: e.name, Method: zip.Deflate}
-		if e.mode != 0 {
-			h.SetMode(e.mode)
+		h := &zip.FileHeader{Name: e.Name, Method: zip.Deflate}
+		if e.Mode != 0 {
+			h.SetMode(e.Mode)
 		}
 		f, err := w.CreateHeader(h)
 		if err == nil {
-			_, err = f.Write(e.content)
+			_, err = f.Write(e.Content)
 		}
 		if err != nil {
 			panic(err) // nothing is written but memory

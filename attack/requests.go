@@ -27,7 +27,7 @@ func altered(ctx context.Context, t *try) error {
 	if err != nil {
 		return err
 	}
-	captured := string(wire(q, body))
+	captured := string(Wire(q, body))
 	out, err := t.exchange(ctx, []byte(captured))
 	t.twin(err == nil && slices.Equal(statuses(out), []string{"200"}), "the request as it was signed: %v %s", err, cut(out))
 	for what, change := range map[string][2]string{

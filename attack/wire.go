@@ -188,9 +188,9 @@ func (r *Range) dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// wire gives a signed request as the bytes of HTTP/1.1, with further header
+// Wire gives a signed request as the bytes of HTTP/1.1, with further header
 // lines that are not under the signature.
-func wire(q *http.Request, body string, lines ...string) []byte {
+func Wire(q *http.Request, body string, lines ...string) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\n", q.Method, q.URL.RequestURI(), q.URL.Host)
 	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(strings.ToLower(l), "transfer-encoding") }) {
@@ -204,11 +204,11 @@ func wire(q *http.Request, body string, lines ...string) []byte {
 	return out.Bytes()
 }
 
-// healthy is a request whose answer shows where the node saw the end of the
+// Healthy is a request whose answer shows where the node saw the end of the
 // one before it.
-const healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+const Healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
-// exchange sends bytes and then healthy on a connection of their own, and
+// exchange sends bytes and then Healthy on a connection of their own, and
 // gives everything that the node answers until it closes.
 func (r *Range) exchange(ctx context.Context, request []byte) (string, error) {
 	conn, err := r.dial(ctx)
@@ -217,7 +217,7 @@ func (r *Range) exchange(ctx context.Context, request []byte) (string, error) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := conn.Write(append(slices.Clip(request), healthy...)); err != nil {
+	if _, err := conn.Write(append(slices.Clip(request), Healthy...)); err != nil {
 		return "", err
 	}
 	out, err := io.ReadAll(io.LimitReader(conn, maxReply))
@@ -230,7 +230,7 @@ func (r *Range) exchange(ctx context.Context, request []byte) (string, error) {
 var statusLine = regexp.MustCompile(`HTTP/1\.1 (\d{3}) `)
 
 // statuses gives the status of every answer in a text, in order, but for the
-// last one's if that is the answer to healthy.
+// last one's if that is the answer to Healthy.
 func statuses(text string) (out []string) {
 	for _, m := range statusLine.FindAllStringSubmatch(text, -1) {
 		out = append(out, m[1])

@@ -32,6 +32,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"github.com/carrel-dev/carrel/attack"
 	"github.com/carrel-dev/carrel/test/noderun"
 )
 
@@ -138,7 +139,7 @@ func (w *world) buildGuest() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return zipped(entry{name: "bootstrap.wasm", content: code}), nil
+	return attack.Zipped(attack.Entry{Name: "bootstrap.wasm", Content: code}), nil
 }
 
 func freeAddress() (string, error) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carrel-dev/carrel/attack"
 	"github.com/carrel-dev/carrel/test/noderun"
 )
 
@@ -232,39 +233,6 @@ func TestA05CaseTwins(t *testing.T) {
 	}
 }
 
-// operations are the operations of Lambda that name a function: %s is its
-// name or ARN in a path, $ARN its ARN in a path.
-var operations = []message{
-	{method: "POST", path: "/2015-03-31/functions/%s/invocations", body: "{}"},
-	{method: "POST", path: "/2015-03-31/functions/%s/invocations?Qualifier=1", body: "{}"},
-	{method: "GET", path: "/2015-03-31/functions/%s"},
-	{method: "GET", path: "/2015-03-31/functions/%s?Qualifier=1"},
-	{method: "DELETE", path: "/2015-03-31/functions/%s"},
-	{method: "DELETE", path: "/2015-03-31/functions/%s?Qualifier=1"},
-	{method: "GET", path: "/2015-03-31/functions/%s/configuration"},
-	{method: "PUT", path: "/2015-03-31/functions/%s/configuration", body: `{"Timeout":5}`},
-	{method: "PUT", path: "/2015-03-31/functions/%s/code", body: `{"ZipFile":"AGFzbQEAAAA="}`},
-	{method: "POST", path: "/2015-03-31/functions/%s/versions", body: `{}`},
-	{method: "GET", path: "/2015-03-31/functions/%s/versions"},
-	{method: "POST", path: "/2015-03-31/functions/%s/aliases", body: `{"Name":"other","FunctionVersion":"1"}`},
-	{method: "GET", path: "/2015-03-31/functions/%s/aliases"},
-	{method: "GET", path: "/2015-03-31/functions/%s/aliases/live"},
-	{method: "PUT", path: "/2015-03-31/functions/%s/aliases/live", body: `{"FunctionVersion":"1"}`},
-	{method: "DELETE", path: "/2015-03-31/functions/%s/aliases/live"},
-	{method: "PUT", path: "/2017-10-31/functions/%s/concurrency", body: `{"ReservedConcurrentExecutions":1}`},
-	{method: "GET", path: "/2019-09-30/functions/%s/concurrency"},
-	{method: "DELETE", path: "/2017-10-31/functions/%s/concurrency"},
-	{method: "PUT", path: "/2019-09-25/functions/%s/event-invoke-config", body: `{"MaximumRetryAttempts":0}`},
-	{method: "POST", path: "/2019-09-25/functions/%s/event-invoke-config", body: `{"MaximumRetryAttempts":0}`},
-	{method: "GET", path: "/2019-09-25/functions/%s/event-invoke-config"},
-	{method: "DELETE", path: "/2019-09-25/functions/%s/event-invoke-config"},
-	{method: "GET", path: "/2019-09-25/functions/%s/event-invoke-config/list"},
-	{method: "GET", path: "/2017-03-31/tags/%s"},
-	{method: "POST", path: "/2017-03-31/tags/%s", body: `{"Tags":{"a":"b"}}`},
-	{method: "DELETE", path: "/2017-03-31/tags/%s?tagKeys=a"},
-	{method: "GET", path: "/2020-06-30/functions/%s/code-signing-config"},
-}
-
 func TestA07ForeignFunctions(t *testing.T) {
 	t.Parallel()
 	w := &shared
@@ -284,13 +252,13 @@ func TestA07ForeignFunctions(t *testing.T) {
 		"%s", "function:%s", "ACCOUNT:function:%s", "ACCOUNT:%s", "arn:aws:lambda:us-east-1:ACCOUNT:function:%s", "arn:aws:lambda:us-east-1:ACCOUNT:function:%s:live",
 		"arn:aws:lambda:us-east-1:ACCOUNT:function:%s:1",
 	}
-	for _, op := range operations {
+	for _, op := range attack.Operations() {
 		for _, form := range forms {
 			var got [2]string
 			for i, name := range []string{"a07-secret", "a07-absent"} {
 				full := fmt.Sprintf(strings.ReplaceAll(form, "ACCOUNT", w.acme.AccountID), name)
-				m := op
-				m.path = fmt.Sprintf(op.path, url.PathEscape(full))
+				m := message{method: op.Method, body: op.Body}
+				m.path = fmt.Sprintf(op.Path, url.PathEscape(full))
 				a := w.call(t, w.globex, m)
 				if a.status < 400 || a.status > 499 {
 					t.Errorf("globex: %s %s: %d %s", m.method, m.path, a.status, a.body)
@@ -298,7 +266,7 @@ func TestA07ForeignFunctions(t *testing.T) {
 				got[i] = fmt.Sprint(a.status, " ", a.header.Get("X-Amzn-Errortype"), " ", strings.ReplaceAll(a.body, name, "NAME"))
 			}
 			if got[0] != got[1] {
-				t.Errorf("%s %s tells %s from what is not there:\n%s\n%s", op.method, op.path, form, got[0], got[1])
+				t.Errorf("%s %s tells %s from what is not there:\n%s\n%s", op.Method, op.Path, form, got[0], got[1])
 			}
 		}
 	}

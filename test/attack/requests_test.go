@@ -3,7 +3,6 @@
 package attack
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/carrel-dev/carrel/attack"
 )
 
 // marker is a value that must not come out where it went in.
@@ -23,27 +24,7 @@ const marker = "smuggled-7f3a"
 
 const invocations = "/2015-03-31/functions/%s/invocations"
 
-// wire gives a signed request as the bytes of HTTP/1.1, with further header
-// lines that are not under the signature.
-func wire(r *http.Request, body string, lines ...string) []byte {
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.URL.RequestURI(), r.URL.Host)
-	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(strings.ToLower(l), "transfer-encoding") }) {
-		fmt.Fprintf(&out, "Content-Length: %d\r\n", len(body))
-	}
-	r.Header.Write(&out) // to memory
-	for _, l := range lines {
-		out.WriteString(l + "\r\n")
-	}
-	out.WriteString("\r\n" + body)
-	return out.Bytes()
-}
-
-// healthy is a request whose answer shows where the node saw the end of the
-// one before it.
-const healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-// exchange sends bytes and then healthy on a connection of their own, and
+// exchange sends bytes and then attack.Healthy on a connection of their own, and
 // gives everything that the node answers until it closes.
 func (w *world) exchange(t *testing.T, request []byte) string {
 	t.Helper()
@@ -53,7 +34,7 @@ func (w *world) exchange(t *testing.T, request []byte) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := conn.Write(append(slices.Clip(request), healthy...)); err != nil {
+	if _, err := conn.Write(append(slices.Clip(request), attack.Healthy...)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := io.ReadAll(conn)
@@ -64,7 +45,7 @@ func (w *world) exchange(t *testing.T, request []byte) string {
 }
 
 // statuses gives the status of every answer in a text, in order, but for the
-// last one's if that is the answer to healthy.
+// last one's if that is the answer to attack.Healthy.
 func statuses(text string) (out []string) {
 	for _, m := range statusLine.FindAllStringSubmatch(text, -1) {
 		out = append(out, m[1])
@@ -89,11 +70,11 @@ func TestA24SmuggledHeaders(t *testing.T) {
 		return w.signed(t, w.acme, message{method: "POST", path: fmt.Sprintf(invocations, "a24-each"), body: body,
 			header: map[string]string{"X-Amz-Tenant-Id": "customer-1"}})
 	}
-	twin := w.exchange(t, wire(each(), body))
+	twin := w.exchange(t, attack.Wire(each(), body))
 	if !slices.Equal(statuses(twin), []string{"200"}) || !strings.Contains(twin, `"tenantId":"customer-1"`) {
 		t.Fatalf("a signed end tenant does not arrive: %s", twin)
 	}
-	if out := w.exchange(t, wire(plain(), body)); !strings.Contains(out, `"tenantId":"acme"`) {
+	if out := w.exchange(t, attack.Wire(plain(), body)); !strings.Contains(out, `"tenantId":"acme"`) {
 		t.Fatalf("an ordinary call: %s", out)
 	}
 	corpus := []string{
@@ -114,7 +95,7 @@ func TestA24SmuggledHeaders(t *testing.T) {
 	}
 	for _, line := range corpus {
 		for name, r := range map[string]*http.Request{"account": plain(), "end tenant": each()} {
-			out := w.exchange(t, wire(r, body, line))
+			out := w.exchange(t, attack.Wire(r, body, line))
 			who := map[string]string{"account": "acme", "end tenant": "customer-1"}[name]
 			checkUnmoved(t, fmt.Sprintf("%s, %q", name, line), out, who)
 		}
@@ -150,7 +131,7 @@ func TestA17AlteredAndLateReplays(t *testing.T) {
 	const body = `{"do":"print","text":"x"}`
 	path := fmt.Sprintf(invocations, "a17")
 	header := map[string]string{"X-Amz-Log-Type": "Tail"}
-	captured := string(wire(w.signed(t, w.acme, message{method: "POST", path: path + "?Qualifier=%24LATEST", body: body, header: header}), body))
+	captured := string(attack.Wire(w.signed(t, w.acme, message{method: "POST", path: path + "?Qualifier=%24LATEST", body: body, header: header}), body))
 	for range 2 { // as on AWS, inside of its window
 		if out := w.exchange(t, []byte(captured)); !slices.Equal(statuses(out), []string{"200"}) {
 			t.Fatalf("the request as it was signed: %s", out)
@@ -258,7 +239,7 @@ func TestA31SlowRequests(t *testing.T) {
 	w.deploy(t, w.globex, deployed{name: "a31", code: harmless()})
 	path := fmt.Sprintf(invocations, "a31")
 	body := strings.Repeat(" ", 60_000) + "1"
-	half := string(wire(w.signed(t, w.acme, message{method: "POST", path: path, body: body}), body))
+	half := string(attack.Wire(w.signed(t, w.acme, message{method: "POST", path: path, body: body}), body))
 	half = half[:strings.Index(half, "\r\n\r\n")+10]
 	kinds := []slow{
 		{"POST " + path + " HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n"}, {"GET / HT", ""}, {"", ""}, {half, " "},
